@@ -1,0 +1,67 @@
+"""Arrays that share their rows, as a model takes them: one array, or several in a dict or tuple."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+Arrays = Any  # an array, a SciPy sparse matrix, or a dict, tuple or list of them
+
+
+def map_arrays(function: Callable[[Any], Any], arrays: Arrays) -> Arrays:
+    if isinstance(arrays, dict):
+        return {name: map_arrays(function, array) for name, array in arrays.items()}
+    if isinstance(arrays, tuple | list):
+        return type(arrays)(map_arrays(function, array) for array in arrays)
+    return None if arrays is None else function(arrays)
+
+
+def first_array(arrays: Arrays) -> Any:
+    if isinstance(arrays, dict):
+        return first_array(next(iter(arrays.values())))
+    return first_array(arrays[0]) if isinstance(arrays, tuple | list) else arrays
+
+
+def count_rows(arrays: Arrays) -> int:
+    return int(first_array(arrays).shape[0])
+
+
+def take_raw(arrays: Arrays, rows: np.ndarray) -> Arrays:
+    """Those rows, as they are stored."""
+    return map_arrays(lambda array: array[rows], arrays)
+
+
+def take(arrays: Arrays, rows: np.ndarray) -> Arrays:
+    """Those rows, dense and in Keras's float type."""
+    return map_arrays(lambda array: in_keras_floats(dense(array[rows])), arrays)
+
+
+def dense(array: Any) -> np.ndarray:
+    return array.toarray() if hasattr(array, "toarray") else array
+
+
+def in_keras_floats(array: np.ndarray) -> np.ndarray:
+    """Cast floats to ``keras.config.floatx()``, as Keras does with arrays; leave the rest."""
+    if np.issubdtype(array.dtype, np.floating):
+        return array.astype(keras.config.floatx(), copy=False)
+    return array
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What a model is trained or judged on: inputs, targets and weights of the same rows."""
+
+    x: Arrays
+    y: Arrays
+    sample_weight: Arrays = None
+
+    def __len__(self) -> int:
+        return count_rows(self.x)
+
+    def take(self, rows: np.ndarray) -> tuple[Arrays, ...]:
+        parts = (self.x, self.y, self.sample_weight)
+        return tuple(take(part, rows) for part in parts if part is not None)

@@ -1,0 +1,370 @@
+"""What classifier and regressor share: fit, partial_fit, predict, pickling."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any, Protocol, Self
+
+import keras
+import numpy as np
+from sklearn.utils.validation import check_consistent_length, check_is_fitted
+
+from .. import arguments
+from ..engine.requests import FitRequest, FitResult, PredictRequest
+from ..engine.rows import Arrays, Rows, map_arrays, take_raw
+from ..engine.seeding import seeded
+from ..engine.trainer import current_trainer
+from ..errors import InvalidData, InvalidModel
+from ..randomness import draw_seed
+from .building import build_for, input_shapes, make_model
+from .compiling import compile_arguments, ensure_compiled, head_losses, needs_loss
+from .features import describe_features, read_features
+from .fit_callbacks import fit_callbacks, predict_callbacks
+from .heads import Heads
+from .holdout import hold_out
+from .parameters import BuilderParameters
+from .saving import save
+from .settings import Settings, read_settings
+from .snapshots import Snapshot
+from .weights import read_weights
+
+
+class Target(Protocol):
+    """What y is, and how a model's losses want it and its outputs give it back."""
+
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def n_outputs(self) -> int: ...
+
+    def describe(self) -> dict[str, Any]: ...
+
+    def state(self) -> dict[str, Any]: ...
+
+    def label_arrays(self) -> list[np.ndarray]: ...
+
+    def default_losses(self, heads: Heads) -> Any: ...
+
+    def fit_to(self, heads: Heads, head_losses: list[Any]) -> None: ...
+
+    def encode(self, y: np.ndarray) -> Arrays: ...
+
+    def decide(self, outputs: Arrays) -> np.ndarray: ...
+
+
+class KerasEstimator(BuilderParameters):
+    """A Keras model as an estimator. Subclasses say what the target is."""
+
+    _target: Target
+
+    def _read_target(self, y: Any) -> np.ndarray:
+        """y as an array, checked."""
+        raise NotImplementedError
+
+    def _make_target(self, y: np.ndarray, classes: Any) -> Target:
+        raise NotImplementedError
+
+    def _strata(self, y: np.ndarray) -> np.ndarray | None:
+        """What a validation part is stratified by."""
+        return None
+
+    def _weights_for_training(
+        self, settings: Settings, weights: np.ndarray | None, y: np.ndarray
+    ) -> np.ndarray | None:
+        return weights
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        validation_data: Any = None,
+        **fit_params: Any,
+    ) -> Self:
+        """Build a model and train it.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, ...)
+            An array of any rank, a pandas or polars data frame, a SciPy sparse matrix, a list,
+            or several inputs: an :class:`amalthea.Inputs`, a dict or a tuple of arrays.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Labels for a classifier, numbers for a regressor.
+        sample_weight : array-like of shape (n_samples,), optional
+            Weights of the rows in the loss. The array is not modified.
+        validation_data : tuple (X, y) or (X, y, sample_weight), optional
+            Rows to evaluate after each epoch; y is encoded as the training target is.
+        **fit_params
+            Arguments for this call alone, such as ``epochs=20`` or ``callbacks=[...]``.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        InvalidParameter, UnknownParameter, DuplicateParameter
+            For parameters that cannot work.
+        InvalidModel, InvalidModelType, TargetMismatch, BuildError
+            For a model that cannot be trained on this y.
+        InvalidData, ValueError
+            For X, y or weights that cannot be used.
+        """
+        continuing = hasattr(self, "model_") and arguments.flag("warm_start", self.warm_start)
+        return self._train(X, y, sample_weight, validation_data, fit_params, continuing)
+
+    def _train(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        validation_data: Any,
+        overrides: dict[str, Any],
+        continuing: bool,
+        classes: Any = None,
+    ) -> Self:
+        settings = read_settings(self, overrides)
+        x, y = self._read(X, y, reset=not continuing)
+        weights = read_weights(sample_weight, len(y))
+        if not continuing:
+            self.seed_ = draw_seed(settings.values["random_state"])
+            self._target = self._make_target(y, classes)
+        with seeded(self.seed_):
+            if not continuing:
+                self._begin(settings, x, y)
+            training, validation = self._parts(settings, x, y, weights, validation_data)
+            callbacks = fit_callbacks(settings, validation is not None)
+            request = self._request(settings, training, validation, callbacks)
+            self._finish(settings, callbacks, current_trainer().fit(request))
+        return self
+
+    def _read(self, X: Any, y: Any, reset: bool) -> tuple[Arrays, np.ndarray]:
+        if y is None:
+            self._read_target(y)
+        x = read_features(self, X, reset=reset)
+        y = self._read_target(y)
+        check_consistent_length(*(x.values() if isinstance(x, dict) else [_first(x)]), y)
+        return x, y
+
+    def _begin(self, settings: Settings, x: Arrays, y: np.ndarray) -> None:
+        """Make, build and compile a new model, and settle how the target is encoded."""
+        target = self._target
+        self._meta = {
+            "n_features_in_": self.n_features_in_,
+            **describe_features(x),
+            "y_shape_": y.shape,
+            "y_dtype_": y.dtype,
+            **target.describe(),
+        }
+        self._fit_settings = settings
+        self._template = map_arrays(_no_rows, x)
+        self.model_ = self._new_model()
+        self.n_epochs_ = 0
+        self.history_: dict[str, list[float]] = {}
+        self._learn(target)
+
+    def _new_model(self) -> keras.Model:
+        settings, target = self._fit_settings, self._target
+        model = make_model(
+            settings,
+            self._meta,
+            lambda: compile_arguments(settings),
+            self.__dict__.get("_family"),
+        )
+        heads = build_for(model, self._template)
+        ensure_compiled(model, settings, lambda: target.default_losses(heads))
+        target.fit_to(heads, head_losses(model, heads))
+        if model.loss is None and not model.losses and needs_loss(model):
+            raise InvalidModel("The model has no loss: give loss=..., or compile it with one.")
+        self._input_shapes = input_shapes(model)
+        return model
+
+    def _learn(self, target: Any) -> None:
+        """Set what fitting tells of the target, under scikit-learn's names."""
+        self.target_type_ = target.kind
+        self.n_outputs_ = target.n_outputs
+
+    def _parts(
+        self,
+        settings: Settings,
+        x: Arrays,
+        y: np.ndarray,
+        weights: np.ndarray | None,
+        validation_data: Any,
+    ) -> tuple[Rows, Rows | None]:
+        """The rows to train on, and those to validate on."""
+        share = settings.validation_share
+        if validation_data is not None:
+            return (
+                self._training_rows(settings, x, y, weights),
+                self._validation_rows(validation_data),
+            )
+        if not share:
+            return self._training_rows(settings, x, y, weights), None
+        train, held = hold_out(len(y), share, self.seed_, self._strata(y))
+        self.validation_rows_ = held
+        kept = weights if weights is None else weights[train]
+        held_weights = weights if weights is None else weights[held]
+        return (
+            self._training_rows(settings, take_raw(x, train), y[train], kept),
+            self._rows(take_raw(x, held), y[held], held_weights),
+        )
+
+    def _training_rows(
+        self, settings: Settings, x: Arrays, y: np.ndarray, weights: np.ndarray | None
+    ) -> Rows:
+        return self._rows(x, y, self._weights_for_training(settings, weights, y))
+
+    def _validation_rows(self, validation_data: Any) -> Rows:
+        if not isinstance(validation_data, tuple | list) or len(validation_data) not in (2, 3):
+            raise InvalidData(
+                "validation_data must be (X, y) or (X, y, sample_weight); got "
+                f"{type(validation_data).__name__}."
+            )
+        X, y, *weights = validation_data
+        x, y = self._read(X, y, reset=False)
+        return self._rows(x, y, read_weights(weights[0] if weights else None, len(y)))
+
+    def _rows(self, x: Arrays, y: np.ndarray, weights: np.ndarray | None) -> Rows:
+        encoded = self._target.encode(y)
+        # Keras weighs each output of several by the same weights.
+        return Rows(
+            x, encoded, weights if weights is None else map_arrays(lambda _: weights, encoded)
+        )
+
+    def _request(
+        self,
+        settings: Settings,
+        training: Rows,
+        validation: Rows | None,
+        callbacks: list[keras.callbacks.Callback],
+    ) -> FitRequest:
+        n_validation = len(validation) if validation else 1
+        return FitRequest(
+            model=self.model_,
+            training=training,
+            seed=self.seed_,
+            epochs=self.n_epochs_ + settings.epochs,
+            initial_epoch=self.n_epochs_,
+            batch_size=settings.batch_size(len(training)),
+            shuffle=settings.shuffle,
+            callbacks=callbacks,
+            validation=validation,
+            validation_batch_size=settings.validation_batch_size(n_validation),
+            validation_freq=settings.values.get("validation_freq", 1),
+            verbose=settings.values["verbose"],
+        )
+
+    def _finish(
+        self,
+        settings: Settings,
+        callbacks: list[keras.callbacks.Callback],
+        result: FitResult,
+    ) -> None:
+        for name, values in result.history.items():
+            self.history_[name] = [*self.history_.get(name, []), *values]
+        self.n_epochs_ += len(result.epochs)
+        self.callbacks_ = callbacks
+
+    def _outputs(self, X: Any) -> Arrays:
+        """The model's raw outputs for X."""
+        check_is_fitted(self, "model_")
+        x = read_features(self, X, reset=False)
+        settings = read_settings(self, {})
+        asked = settings.routes.predict
+        size = asked.get("batch_size", settings.values["batch_size"])
+        request = PredictRequest(
+            model=self.model_,
+            x=x,
+            # All rows in one batch have no fixed shape: then predict goes by Keras's own 32.
+            batch_size=arguments.batch_size("predict__batch_size", size, 32),
+            callbacks=predict_callbacks(settings),
+            verbose=asked.get("verbose", settings.values["verbose"]),
+        )
+        return current_trainer().predict(request)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Predict the target of each row.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, ...)
+            As in ``fit``.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            In the form of the y of ``fit``: labels for a classifier, numbers of y's float type
+            for a regressor. A row's prediction depends on no other row.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        ValueError
+            When X has other features than in ``fit``.
+        """
+        return self._target_after_check().decide(self._outputs(X))
+
+    def _target_after_check(self) -> Any:
+        check_is_fitted(self, "model_")
+        return self._target
+
+    @property
+    def best_epoch_(self) -> int:
+        """The epoch of the smallest validation loss (training loss without validation), from 0."""
+        check_is_fitted(self, "model_")
+        losses = self.history_.get("val_loss") or self.history_.get("loss")
+        if not losses:
+            raise AttributeError("best_epoch_ needs at least one epoch of training.")
+        return int(np.argmin(losses))
+
+    def save(self, path: Any) -> None:
+        """Write the fitted estimator to a file that :func:`amalthea.load` reads.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file to write. It appears complete or not at all.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        """
+        check_is_fitted(self, "model_")
+        save(self, path)
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(super().__getstate__())
+        state.pop("callbacks_", None)  # they may hold anything; histories are kept
+        if "model_" in state:
+            state["model_"] = Snapshot.of(state["model_"])
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        snapshot = state.get("model_")
+        if isinstance(snapshot, Snapshot):
+            with seeded(self.seed_), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # the builder gave its warnings in fit
+                self.__dict__["model_"] = self._new_model()
+            snapshot.restore(self.model_)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.input_tags.three_d_array = True
+        tags.target_tags.required = True
+        tags.target_tags.multi_output = True
+        return tags
+
+
+def _first(x: Arrays) -> Any:
+    return x[0] if isinstance(x, tuple) else x
+
+
+def _no_rows(array: Any) -> np.ndarray:
+    return np.empty((0, *array.shape[1:]), dtype=array.dtype)

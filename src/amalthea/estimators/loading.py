@@ -1,0 +1,171 @@
+"""Reading what ``save`` wrote, without running what is in it."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+import keras
+import numpy as np
+
+from ..errors import InvalidData, InvalidParameter
+from .base import KerasEstimator
+from .building import build_for, input_shapes
+from .class_targets import ClassTarget
+from .classifier import KerasClassifier
+from .compiling import head_losses
+from .regressor import KerasRegressor
+from .saving import FORMAT
+from .settings import read_settings
+from .value_targets import ValueTarget
+
+_KINDS = {"KerasClassifier": KerasClassifier, "KerasRegressor": KerasRegressor}
+
+
+def load(
+    path: Any, *, custom_objects: Mapping[str, Any] | None = None, safe_mode: bool = True
+) -> Any:
+    """Read an estimator that ``save`` wrote.
+
+    Parameters
+    ----------
+    path : str or path-like
+    custom_objects : dict, optional
+        Functions and classes by name: the builder, custom layers, losses and metrics, or the
+        estimator's own class. What is not here is looked up in the modules that are loaded.
+    safe_mode : bool, default=True
+        Run no code from the file and import no module that it names. With False, lambda layers
+        are loaded and modules are imported: only for files that you trust.
+
+    Returns
+    -------
+    KerasClassifier or KerasRegressor
+        Fitted. Where the builder could not be found it predicts, and needs ``model=`` to be
+        fitted again.
+
+    Raises
+    ------
+    InvalidData
+        When the file is not one of Amalthea's.
+    ValueError
+        When the model holds code, or objects that cannot be found.
+    """
+    references = _References(dict(custom_objects or {}), safe_mode)
+    try:
+        archive = zipfile.ZipFile(path)
+        page = json.loads(archive.read("estimator.json"))
+    except (KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise InvalidData(f"{path} is no estimator saved by Amalthea: {error}") from error
+    with archive:
+        if page.get("format") != FORMAT:
+            raise InvalidData(f"{path} has the format {page.get('format')!r}, not {FORMAT}.")
+        estimator = references.kind(page["kind"])()
+        estimator.set_params(**references.parameters(page["given"]))
+        model = _read_model(archive, references)
+        _restore(estimator, page, model, _read_arrays(archive))
+    return estimator
+
+
+class _References:
+    """Finds functions and classes by the names that a file has for them."""
+
+    def __init__(self, custom_objects: dict[str, Any], safe_mode: bool) -> None:
+        self.custom_objects = custom_objects
+        self.safe_mode = safe_mode
+
+    def kind(self, name: str) -> type[KerasEstimator]:
+        found = self.custom_objects.get(name, _KINDS.get(name))
+        if found is None:
+            raise InvalidParameter(
+                f"The file holds a {name}: give custom_objects={{{name!r}: {name}}}."
+            )
+        return found
+
+    def parameters(self, encoded: Mapping[str, Any]) -> dict[str, Any]:
+        found = {name: self._decoded(value) for name, value in encoded.items()}
+        return {name: value for name, value in found.items() if value is not _MISSING}
+
+    def _decoded(self, value: Any) -> Any:
+        if isinstance(value, list):
+            return [self._decoded(member) for member in value]
+        if not isinstance(value, dict):
+            return value
+        if "reference" in value:
+            return self._find(*value["reference"])
+        if "keras" in value:
+            return keras.saving.deserialize_keras_object(
+                value["keras"], custom_objects=self.custom_objects, safe_mode=self.safe_mode
+            )
+        if "tuple" in value:
+            return tuple(self._decoded(member) for member in value["tuple"])
+        return {self._decoded(key): self._decoded(member) for key, member in value["dict"]}
+
+    def _find(self, module: str, name: str) -> Any:
+        if name in self.custom_objects:
+            return self.custom_objects[name]
+        home: Any = sys.modules.get(module) if self.safe_mode else import_module(module)
+        for part in name.split("."):
+            home = getattr(home, part, _MISSING)
+        return home
+
+
+_MISSING: Any = object()
+
+
+def _template(page: Mapping[str, Any]) -> Any:
+    if "dict" in page:
+        return {name: _template(part) for name, part in page["dict"].items()}
+    if "tuple" in page:
+        return tuple(_template(part) for part in page["tuple"])
+    return np.empty(page["shape"], dtype=np.dtype(page["dtype"]))
+
+
+def _read_arrays(archive: zipfile.ZipFile) -> dict[str, np.ndarray]:
+    names = [name for name in archive.namelist() if name.endswith(".npy")]
+    return {
+        name.removesuffix(".npy"): np.load(io.BytesIO(archive.read(name)), allow_pickle=False)
+        for name in names
+    }
+
+
+def _read_model(archive: zipfile.ZipFile, references: _References) -> keras.Model:
+    with tempfile.TemporaryDirectory() as folder:
+        path = archive.extract("model.keras", folder)
+        return keras.saving.load_model(
+            path, custom_objects=references.custom_objects, safe_mode=references.safe_mode
+        )
+
+
+def _restore(
+    estimator: Any, page: Mapping[str, Any], model: keras.Model, arrays: dict[str, np.ndarray]
+) -> None:
+    for name, value in page["learned"].items():
+        setattr(estimator, name, value)
+    if "features" in arrays:
+        estimator.feature_names_in_ = arrays["features"].astype(object)
+    labels = [arrays[name] for name in sorted(arrays) if name.startswith("classes")]
+    kind = ClassTarget if isinstance(estimator, KerasClassifier) else ValueTarget
+    target: Any = kind.from_state(page["target"], labels)
+    estimator._template = _template(page["template"])
+    estimator._row_shapes = _row_shapes(estimator._template)
+    heads = build_for(model, estimator._template)
+    target.fit_to(heads, head_losses(model, heads))
+    estimator._target, estimator._input_shapes = target, input_shapes(model)
+    estimator.model_ = model
+    estimator._learn(target)
+    if estimator._builder() is not None:
+        estimator._fit_settings = read_settings(estimator, {})
+
+
+def _row_shapes(template: Any) -> Any:
+    if isinstance(template, dict):
+        return {name: array.shape[1:] for name, array in template.items()}
+    if isinstance(template, tuple):
+        return tuple(array.shape[1:] for array in template)
+    return template.shape[1:]

@@ -1,0 +1,40 @@
+"""What a builder declares: the names and defaults of its parameters."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+REQUIRED = inspect.Parameter.empty
+_BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+_ASKED_FOR = ("meta", "compile_kwargs")  # what the estimator supplies to builders that ask
+
+
+@dataclass(frozen=True)
+class BuilderSignature:
+    """Parameters of a builder by name, with :data:`REQUIRED` for those without a default."""
+
+    defaults: dict[str, Any]
+    takes_any: bool = False
+    asks_for: frozenset[str] = frozenset()
+
+    def required(self) -> list[str]:
+        return [name for name, default in self.defaults.items() if default is REQUIRED]
+
+
+NO_PARAMETERS = BuilderSignature({})
+
+
+def signature_of(builder: Callable[..., Any]) -> BuilderSignature:
+    try:
+        parameters = inspect.signature(builder).parameters.values()
+    except (TypeError, ValueError):  # some builtins have no signature
+        return NO_PARAMETERS
+    named = [p for p in parameters if p.kind in _BY_NAME]
+    return BuilderSignature(
+        defaults={p.name: p.default for p in named if p.name not in _ASKED_FOR},
+        takes_any=any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters),
+        asks_for=frozenset(p.name for p in named if p.name in _ASKED_FOR),
+    )

@@ -1,0 +1,1 @@
+"""scikit-learn's searches, for Keras models."""

@@ -1,0 +1,72 @@
+"""A look at the candidates before the first of them is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from sklearn.base import clone
+
+from ..errors import InvalidParameter
+from ..estimators.parameters import BuilderParameters
+from ..estimators.settings import read_settings
+
+
+def check_candidates(estimator: Any, argument: str, space: Any) -> None:
+    """Refuse an empty space, and names or values that no Keras estimator in it can take.
+
+    Parameters
+    ----------
+    estimator : estimator
+        What is searched: a Keras estimator, or a pipeline or other estimator around one. Others
+        are left to scikit-learn.
+    argument : str
+        ``param_grid`` or ``param_distributions``, for messages.
+    space : dict or list of dict
+        Lists of values, or distributions, by name.
+
+    Raises
+    ------
+    InvalidParameter
+    """
+    parts = [space] if isinstance(space, Mapping) else space
+    if not isinstance(parts, list | tuple) or not all(isinstance(p, Mapping) for p in parts):
+        return  # scikit-learn says what is wrong
+    if not parts:
+        raise InvalidParameter(f"{argument} is empty: expected names with lists of values.")
+    for part in parts:
+        for name, values in part.items():
+            _check_not_empty(argument, name, values)
+        for candidate in _one_value_each(part):
+            _check_names(estimator, candidate)
+
+
+def _check_not_empty(argument: str, name: str, values: Any) -> None:
+    if isinstance(values, list | tuple | np.ndarray) and not len(values):
+        raise InvalidParameter(f"{argument}[{name!r}] is empty: expected at least one value.")
+
+
+def _one_value_each(part: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """The first candidate, and for each name every other value beside the first of the rest."""
+    lists = {n: list(v) for n, v in part.items() if isinstance(v, list | tuple | np.ndarray)}
+    first = {name: values[0] for name, values in lists.items()}
+    yield first
+    for name, values in lists.items():
+        for value in values[1:]:
+            yield {**first, name: value}
+
+
+def _check_names(estimator: Any, candidate: Mapping[str, Any]) -> None:
+    for prefix, keras_estimator in _keras_estimators(estimator):
+        own = {n[len(prefix) :]: v for n, v in candidate.items() if n.startswith(prefix)}
+        read_settings(clone(keras_estimator).set_params(**own), {})
+
+
+def _keras_estimators(estimator: Any) -> Iterator[tuple[str, BuilderParameters]]:
+    if isinstance(estimator, BuilderParameters):
+        yield "", estimator
+    elif hasattr(estimator, "get_params"):
+        for name, value in estimator.get_params(deep=True).items():
+            if isinstance(value, BuilderParameters):
+                yield f"{name}__", value

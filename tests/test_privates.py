@@ -1,0 +1,24 @@
+"""The private things that we touch are still where they were."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+
+from amalthea import privates
+
+
+def test_the_random_state_of_keras_can_be_kept_and_put_back() -> None:
+    keras.utils.set_random_seed(5)
+    keras.random.uniform((2,))
+    state = privates.keras_random_state()
+    assert state[0] == 5 and isinstance(state[1], keras.random.SeedGenerator)
+    expected = np.asarray(keras.random.uniform((3,)))
+
+    keras.utils.set_random_seed(5)
+    keras.random.uniform((2,))
+    state = privates.keras_random_state()
+    keras.utils.set_random_seed(99)
+    keras.random.uniform((4,))
+    privates.set_keras_random_state(state)
+    assert np.array_equal(np.asarray(keras.random.uniform((3,))), expected)
