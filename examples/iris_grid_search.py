@@ -57,10 +57,10 @@ def main():
 
     published = tune("As published: 1 epoch")
     steps = -(-(len(X_train) - len(X_train) // FOLDS) // 32)
+    print(f"  One epoch is {steps} steps of the optimizer, and guessing scores 0.333. Next to")
     print(
-        f"  One epoch is {steps} steps of the optimizer, and guessing scores 0.333. Next to nothing"
+        "  nothing has been learned: the ranking is noise, and another random_state gives another."
     )
-    print("  has been learned: this ranking is noise, and another random_state gives another one.")
 
     # The builder compiles with Adam at its usual learning rate of 0.001. That is slow for this
     # little data, and `optimizer__` reaches the optimizer from outside.
@@ -88,9 +88,9 @@ def print_margin(search):
     spread = np.ptp(folds[search.best_index_])
     close = (search.best_score_ - folds.mean(axis=1) <= spread).sum()
     print(
-        f"  {close} of {len(folds)} candidates score within {spread:.3f} of the best, and so far apart are"
+        f"  {close} of {len(folds)} candidates lie within {spread:.3f} of the best, whose own folds"
     )
-    print("  the best one's own folds: 120 flowers cannot tell these candidates apart.")
+    print("  differ by as much: so few flowers cannot tell these apart.")
 
 
 def fold_scores(search):

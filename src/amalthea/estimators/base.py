@@ -16,6 +16,7 @@ from ..engine.seeding import seeded
 from ..engine.trainer import current_trainer
 from ..errors import InvalidData, InvalidModel
 from ..randomness import draw_seed
+from ..routing import below
 from .building import build_for, input_shapes, make_model
 from .compiling import compile_arguments, ensure_compiled, head_losses, needs_loss
 from .features import describe_features, read_features
@@ -272,16 +273,15 @@ class KerasEstimator(BuilderParameters):
         """The model's raw outputs for X."""
         check_is_fitted(self, "model_")
         x = read_features(self, X, reset=False)
-        settings = read_settings(self, {})
-        asked = settings.routes.predict
-        size = asked.get("batch_size", settings.values["batch_size"])
+        asked = below("predict", self._given)
+        size = asked.get("batch_size", self.batch_size)
         request = PredictRequest(
             model=self.model_,
             x=x,
             # All rows in one batch have no fixed shape: then predict goes by Keras's own 32.
             batch_size=arguments.batch_size("predict__batch_size", size, 32),
-            callbacks=predict_callbacks(settings),
-            verbose=asked.get("verbose", settings.values["verbose"]),
+            callbacks=predict_callbacks(asked),
+            verbose=asked.get("verbose", self.verbose),
         )
         return current_trainer().predict(request)
 

@@ -11,7 +11,7 @@ import keras
 
 from ..engine.rows import Arrays, in_keras_floats, map_arrays
 from ..errors import BuildError, InvalidModel, InvalidModelType
-from .compiling import compile_like
+from .compiling import compile_like, own_objects
 from .heads import Heads, heads_of
 from .settings import Settings, builder_name
 
@@ -40,7 +40,8 @@ def make_model(
     """
     if isinstance(settings.builder, keras.Model):
         return copy_of_model(settings.builder, bool(settings.values["pretrained"]))
-    values = dict(settings.routes.model)
+    # A default that holds state, such as optimizer=Adam(), would be shared by all fits.
+    values = own_objects({**settings.signature.stateful(), **settings.routes.model}, settings)
     if "meta" in settings.signature.asks_for:
         values["meta"] = meta
     if "compile_kwargs" in settings.signature.asks_for:

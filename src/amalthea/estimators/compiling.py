@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
@@ -16,6 +16,7 @@ from .objects import Resolve, copy_of, fresh
 from .settings import Settings
 
 _PARTS = ("optimizer", "loss", "metrics")
+_SHORT_METRICS = ("accuracy", "acc", "crossentropy", "ce")  # their meaning depends on the output
 
 
 def compile_arguments(settings: Settings) -> dict[str, Any]:
@@ -28,7 +29,23 @@ def compile_arguments(settings: Settings) -> dict[str, Any]:
     }
     if parts.get("metrics") is not None and not isinstance(parts["metrics"], list | dict):
         parts["metrics"] = [parts["metrics"]]
+    _check_metrics(parts.get("metrics"))
     return {**parts, **extras}
+
+
+def own_objects(values: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
+    """A builder's arguments with objects of this fit's own in place of shared ones.
+
+    An optimizer, loss or metric that the builder takes is made with its nested arguments; a
+    string stays one, since builders compare it, and its arguments are set after ``compile``.
+    """
+    made = {}
+    for name, value in values.items():
+        if name in _PARTS and value is not None and not isinstance(value, str):
+            made[name] = fresh(name, value, getattr(settings.routes, name), _RESOLVE[name])
+        else:
+            made[name] = copy_of(value)
+    return made
 
 
 def ensure_compiled(model: keras.Model, settings: Settings, choose_loss: Callable[[], Any]) -> None:
@@ -131,6 +148,18 @@ def needs_loss(model: keras.Model) -> bool:
     return (
         kind.compute_loss == keras.Model.compute_loss and kind.train_step == keras.Model.train_step
     )
+
+
+def _check_metrics(metrics: Any) -> None:
+    """Keras looks at the names of metrics only when training has begun."""
+    if isinstance(metrics, dict | list | tuple):
+        for member in metrics.values() if isinstance(metrics, dict) else metrics:
+            _check_metrics(member)
+    elif isinstance(metrics, str) and metrics not in _SHORT_METRICS:
+        try:
+            keras.metrics.get(metrics)
+        except ValueError as error:
+            raise InvalidParameter(f"metrics: {metrics!r} is no metric Keras knows.") from error
 
 
 def _class_of_optimizer(name: str) -> Any:

@@ -29,8 +29,8 @@ def fit_callbacks(settings: Settings, has_validation: bool) -> list[keras.callba
     return made
 
 
-def predict_callbacks(settings: Settings) -> list[keras.callbacks.Callback]:
-    given = settings.routes.predict
+def predict_callbacks(given: Mapping[str, Any]) -> list[keras.callbacks.Callback]:
+    """Callbacks from the ``predict__`` parameters."""
     return _made("predict__callbacks", given.get("callbacks"), below("callbacks", given))
 
 

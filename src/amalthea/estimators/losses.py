@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from ..errors import TargetMismatch
+from ..errors import InvalidParameter, TargetMismatch
 from .heads import Head
 
 # Losses that take class numbers, one per row; all other losses of several units take one column
@@ -26,7 +26,10 @@ _MARGIN = {"hinge", "squared_hinge"}
 def loss_name(loss: Any) -> str:
     """The loss in snake case; an empty string for one that Keras does not know."""
     if isinstance(loss, str):
-        loss = keras.losses.get(loss)
+        try:
+            loss = keras.losses.get(loss)
+        except ValueError as error:
+            raise InvalidParameter(f"loss={loss!r} is no loss that Keras knows.") from error
     if loss is None:
         return ""
     name = getattr(loss, "__name__", None) or type(loss).__name__

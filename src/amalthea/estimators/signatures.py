@@ -7,6 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import keras
+
+_STATEFUL = (keras.optimizers.Optimizer, keras.metrics.Metric, keras.callbacks.Callback)
 REQUIRED = inspect.Parameter.empty
 _BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 _ASKED_FOR = ("meta", "compile_kwargs")  # what the estimator supplies to builders that ask
@@ -19,6 +22,10 @@ class BuilderSignature:
     defaults: dict[str, Any]
     takes_any: bool = False
     asks_for: frozenset[str] = frozenset()
+
+    def stateful(self) -> dict[str, Any]:
+        """Defaults that are Keras objects with state of their own."""
+        return {name: d for name, d in self.defaults.items() if isinstance(d, _STATEFUL)}
 
     def required(self) -> list[str]:
         return [name for name, default in self.defaults.items() if default is REQUIRED]
