@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 import pytest
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, clone
 
 import builders
 from amalthea import KerasClassifier, KerasRegressor
@@ -212,9 +212,13 @@ def test_repr_shows_what_the_user_set() -> None:
 
 
 def test_the_html_repr_highlights_what_the_user_set_and_nothing_else() -> None:
-    table = KerasClassifier(create_model, units=3)._get_params_html()
-    assert set(table.non_default) == {"model", "units"}
-    assert "create_model" in KerasClassifier(create_model, units=3)._repr_html_()
+    estimator = KerasClassifier(create_model, units=3)
+    html = estimator._repr_html_()
+    assert "create_model" in html and "units" in html
+    if hasattr(BaseEstimator, "_get_params_html"):  # scikit-learn 1.7 and newer has a table
+        assert set(estimator._get_params_html().non_default) == {"model", "units"}
+    else:
+        assert "activation" not in html
 
 
 def test_attributes_can_be_set_as_parameters() -> None:

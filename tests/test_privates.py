@@ -9,15 +9,18 @@ from amalthea import privates
 
 
 def test_the_random_state_of_keras_can_be_kept_and_put_back() -> None:
+    privates.set_keras_random_state((None, None))
     keras.utils.set_random_seed(5)
     keras.random.uniform((2,))
     state = privates.keras_random_state()
     assert state[0] == 5 and isinstance(state[1], keras.random.SeedGenerator)
     expected = np.asarray(keras.random.uniform((3,)))
 
+    privates.set_keras_random_state((None, None))
     keras.utils.set_random_seed(5)
     keras.random.uniform((2,))
     state = privates.keras_random_state()
+    privates.set_keras_random_state((None, None))
     keras.utils.set_random_seed(99)
     keras.random.uniform((4,))
     privates.set_keras_random_state(state)

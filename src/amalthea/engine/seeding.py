@@ -24,6 +24,7 @@ def seeded(seed: int) -> Iterator[None]:
     torch = sys.modules.get("torch")
     torch_state = torch.random.get_rng_state() if torch else None
     try:
+        privates.set_keras_random_state((None, None))  # Keras 3.12 keeps its old generator
         keras.utils.set_random_seed(seed)
         yield
     finally:
