@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import amalthea  # noqa: F401, I001  chooses the backend before Keras is imported
+import amalthea  # first, since it chooses the backend of Keras
+
+# isort: split
 
 import keras
 import numpy as np
@@ -139,7 +141,7 @@ def outputs_of(estimator: Any, x: Any) -> np.ndarray:
     return estimator.model_.predict(x, verbose=0)
 
 
-# --- arrays ---------------------------------------------------------------------------------------
+# --- arrays --------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -276,7 +278,7 @@ def test_open_lengths_are_open_also_in_several_inputs(kind: str) -> None:
     assert len(recorder.predictions) == 1
 
 
-# --- frames ---------------------------------------------------------------------------------------
+# --- frames --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("library", ["pandas", "polars"])
@@ -313,7 +315,7 @@ def test_a_frame_of_several_types_becomes_numbers() -> None:
     assert estimator.predict_proba(frame).shape == (24, 3)
 
 
-# --- sparse -----------------------------------------------------------------------------------------
+# --- sparse --------------------------------------------------------------------------------------
 
 
 SPARSE = np.where(np.abs(X) > 0.5, X, 0).astype("float32")
@@ -351,7 +353,7 @@ def test_training_on_sparse_input_gives_the_same_weights(dtype: str) -> None:
     assert from_sparse.history_ == fitted.history_
 
 
-# --- several inputs -----------------------------------------------------------------------------
+# --- several inputs ------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -509,7 +511,7 @@ def test_the_callers_arrays_are_left_as_they_were() -> None:
     np.testing.assert_array_equal(weights, np.ones(24))
 
 
-# --- what a builder learns of X and y -----------------------------------------------------------
+# --- what a builder learns of X and y ------------------------------------------------------------
 
 
 def meta_of(x: Any, y: Any, kind: Callable[..., Any] = KerasClassifier) -> dict[str, Any]:
@@ -599,7 +601,7 @@ def test_the_training_part_is_described_whole_to_the_builder() -> None:
     assert seen == [(24, 4)]
 
 
-# --- a row's output depends on that row alone ---------------------------------------------------
+# --- a row's output depends on that row alone ----------------------------------------------------
 
 
 WIDE = RNG.normal(size=(203, 19)).astype("float32")

@@ -11,7 +11,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import amalthea  # noqa: F401, I001  chooses the backend before Keras is imported
+import amalthea  # noqa: F401  first, since it chooses the backend of Keras
+
+# isort: split
 
 import keras
 import numpy as np
@@ -165,7 +167,7 @@ LABELS = {
 }
 
 
-# --- one label per row ------------------------------------------------------------------------
+# --- one label per row ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("compiles", [False, True], ids=["uncompiled", "compiled"])
@@ -283,7 +285,7 @@ def test_a_loss_of_the_users_own_gets_the_labels_numbers() -> None:
     )
 
 
-# --- training for good: labels, probabilities and scores ----------------------------------------
+# --- training for good: labels, probabilities and scores -----------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -347,7 +349,7 @@ def _columns_score(estimator: Any, x: Any, y: Any) -> float:
     return float(len(estimator.classes_))
 
 
-# --- classes that y lacks ----------------------------------------------------------------------
+# --- classes that y lacks ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("present", [[0, 1], [1, 2], [0, 2], [1]], ids=str)
@@ -413,7 +415,7 @@ def test_partial_fit_takes_all_classes_at_first_and_fewer_rows_later() -> None:
     assert recorder.requests[0].model is recorder.requests[1].model
 
 
-# --- one-hot and multilabel ---------------------------------------------------------------------
+# --- one-hot and multilabel ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dtype", ["int64", "float64", "bool", "uint8"])
@@ -471,8 +473,9 @@ def test_a_one_hot_target_is_weighed_and_held_out_by_class() -> None:
     request = recorder.requests[0]
     assert request.validation is not None
     np.testing.assert_array_equal(request.validation.y.sum(axis=0), [4, 1, 1])
+    by_class = 18 / 3 / np.array([12, 3, 3])
     np.testing.assert_allclose(
-        request.training.sample_weight, (18 / 3 / np.array([12, 3, 3]))[request.training.y.argmax(1)]
+        request.training.sample_weight, by_class[request.training.y.argmax(axis=1)]
     )
 
 
@@ -512,7 +515,7 @@ def test_labels_of_which_each_row_happens_to_have_one_are_still_labels_for_sigmo
         np.testing.assert_array_equal(estimator.predict(X), outputs > 0.5)
 
 
-# --- several outputs ----------------------------------------------------------------------------
+# --- several outputs -----------------------------------------------------------------------------
 
 
 def two_heads(structure: str = "list", first: int = 2, second: int = 3) -> keras.Model:
@@ -675,7 +678,7 @@ def test_row_weights_weigh_every_output() -> None:
         np.testing.assert_array_equal(part, weights)
 
 
-# --- numbers ------------------------------------------------------------------------------------
+# --- numbers -------------------------------------------------------------------------------------
 
 
 def line(units: int = 1, flat: bool = False) -> keras.Model:
@@ -762,7 +765,7 @@ def test_the_loss_of_numbers_is_the_one_a_user_would_compute(loss: Any) -> None:
         assert float(whole) == pytest.approx(float(np.mean(errors_**2)), rel=1e-5)
 
 
-# --- which loss, when none is given ---------------------------------------------------------------
+# --- which loss, when none is given --------------------------------------------------------------
 
 
 def ends_with_softmax_layer() -> keras.Model:
@@ -776,7 +779,8 @@ def ends_with_activation_layer() -> keras.Model:
 
 
 def ends_with_a_block() -> keras.Model:
-    return keras.Sequential([keras.Input((4,)), keras.Sequential([keras.layers.Dense(3, "softmax")])])
+    block = keras.Sequential([keras.layers.Dense(3, "softmax")])
+    return keras.Sequential([keras.Input((4,)), block])
 
 
 def ends_with_a_functional_block() -> keras.Model:
@@ -868,7 +872,7 @@ def test_setting_the_parameters_that_were_got_changes_nothing() -> None:
         assert float(estimator.model_.optimizer.learning_rate.value) == 0.25
 
 
-# --- nested arguments of the loss -------------------------------------------------------------------
+# --- nested arguments of the loss ----------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -908,7 +912,7 @@ def test_logits_asked_for_by_a_nested_argument_give_right_probabilities(written:
         np.testing.assert_allclose(estimator.predict_proba(X), softmax(outputs), rtol=1e-5)
 
 
-# --- validation data is encoded as y is ---------------------------------------------------------
+# --- validation data is encoded as y is ----------------------------------------------------------
 
 
 def test_validation_labels_are_encoded_like_those_of_training() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 import keras
 import numpy as np
@@ -14,14 +14,13 @@ from ..engine.requests import FitRequest, FitResult, PredictRequest
 from ..engine.rows import Arrays, Rows, map_arrays, take_raw
 from ..engine.seeding import seeded
 from ..engine.trainer import current_trainer
-from ..errors import InvalidData, InvalidModel
+from ..errors import InvalidData
 from ..randomness import draw_seed
 from ..routing import below
-from .building import build_for, input_shapes, make_model
-from .compiling import compile_arguments, ensure_compiled, head_losses, needs_loss
-from .features import describe_features, read_features
+from .building import input_shapes
+from .construction import Construction, Target
+from .features import read_features
 from .fit_callbacks import fit_callbacks, predict_callbacks
-from .heads import Heads
 from .holdout import hold_out
 from .parameters import BuilderParameters
 from .saving import save
@@ -30,34 +29,10 @@ from .snapshots import Snapshot
 from .weights import read_weights
 
 
-class Target(Protocol):
-    """What y is, and how a model's losses want it and its outputs give it back."""
-
-    @property
-    def kind(self) -> str: ...
-
-    @property
-    def n_outputs(self) -> int: ...
-
-    def describe(self) -> dict[str, Any]: ...
-
-    def state(self) -> dict[str, Any]: ...
-
-    def label_arrays(self) -> list[np.ndarray]: ...
-
-    def default_losses(self, heads: Heads) -> Any: ...
-
-    def fit_to(self, heads: Heads, head_losses: list[Any]) -> None: ...
-
-    def encode(self, y: np.ndarray) -> Arrays: ...
-
-    def decide(self, outputs: Arrays) -> np.ndarray: ...
-
-
 class KerasEstimator(BuilderParameters):
     """A Keras model as an estimator. Subclasses say what the target is."""
 
-    _target: Target
+    seed_: int
 
     def _read_target(self, y: Any) -> np.ndarray:
         """y as an array, checked."""
@@ -129,12 +104,11 @@ class KerasEstimator(BuilderParameters):
         settings = read_settings(self, overrides)
         x, y = self._read(X, y, reset=not continuing)
         weights = read_weights(sample_weight, len(y))
-        if not continuing:
-            self.seed_ = draw_seed(settings.values["random_state"])
-            self._target = self._make_target(y, classes)
-        with seeded(self.seed_):
+        seed: int = self.seed_ if continuing else draw_seed(settings.values["random_state"])
+        with seeded(seed):
             if not continuing:
-                self._begin(settings, x, y)
+                self._begin(settings, x, y, self._make_target(y, classes))
+                self.seed_ = seed
             training, validation = self._parts(settings, x, y, weights, validation_data)
             callbacks = fit_callbacks(settings, validation is not None)
             request = self._request(settings, training, validation, callbacks)
@@ -149,38 +123,18 @@ class KerasEstimator(BuilderParameters):
         check_consistent_length(*(x.values() if isinstance(x, dict) else [_first(x)]), y)
         return x, y
 
-    def _begin(self, settings: Settings, x: Arrays, y: np.ndarray) -> None:
+    def _begin(self, settings: Settings, x: Arrays, y: np.ndarray, target: Target) -> None:
         """Make, build and compile a new model, and settle how the target is encoded."""
-        target = self._target
-        self._meta = {
-            "n_features_in_": self.n_features_in_,
-            **describe_features(x),
-            "y_shape_": y.shape,
-            "y_dtype_": y.dtype,
-            **target.describe(),
-        }
-        self._fit_settings = settings
-        self._template = map_arrays(_no_rows, x)
-        self.model_ = self._new_model()
+        template = map_arrays(_no_rows, x)
+        family = self.__dict__.get("_family")
+        construction = Construction(settings, template, target, len(y), family)
+        self.model_ = construction.build()
+        self._construction = construction
+        self._input_shapes = input_shapes(self.model_)
         self.n_epochs_ = 0
         self.history_: dict[str, list[float]] = {}
+        self.__dict__.pop("validation_rows_", None)
         self._learn(target)
-
-    def _new_model(self) -> keras.Model:
-        settings, target = self._fit_settings, self._target
-        model = make_model(
-            settings,
-            self._meta,
-            lambda: compile_arguments(settings),
-            self.__dict__.get("_family"),
-        )
-        heads = build_for(model, self._template)
-        ensure_compiled(model, settings, lambda: target.default_losses(heads))
-        target.fit_to(heads, head_losses(model, heads))
-        if model.loss is None and not model.losses and needs_loss(model):
-            raise InvalidModel("The model has no loss: give loss=..., or compile it with one.")
-        self._input_shapes = input_shapes(model)
-        return model
 
     def _learn(self, target: Any) -> None:
         """Set what fitting tells of the target, under scikit-learn's names."""
@@ -306,9 +260,13 @@ class KerasEstimator(BuilderParameters):
         ValueError
             When X has other features than in ``fit``.
         """
-        return self._target_after_check().decide(self._outputs(X))
+        return self._learned_target().decide(self._outputs(X))
 
-    def _target_after_check(self) -> Any:
+    @property
+    def _target(self) -> Any:
+        return self._construction.target
+
+    def _learned_target(self) -> Any:
         check_is_fitted(self, "model_")
         return self._target
 
@@ -350,7 +308,7 @@ class KerasEstimator(BuilderParameters):
         if isinstance(snapshot, Snapshot):
             with seeded(self.seed_), warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # the builder gave its warnings in fit
-                self.__dict__["model_"] = self._new_model()
+                self.__dict__["model_"] = self._construction.build()
             snapshot.restore(self.model_)
 
     def __sklearn_tags__(self) -> Any:

@@ -115,8 +115,6 @@ class KerasClassifier(ClassifierMixin, KerasEstimator):
     (2, 3)
     """
 
-    _target: ClassTarget
-
     def __init__(
         self,
         model: Any = None,
@@ -198,7 +196,7 @@ class KerasClassifier(ClassifierMixin, KerasEstimator):
             Columns in the order of ``classes_``. For several outputs a list of such arrays; for a
             multilabel target the probability of each label.
         """
-        return self._target_after_check().probabilities(self._outputs(X))
+        return self._learned_target().probabilities(self._outputs(X))
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """The accuracy on X and y; a row of several outputs counts when all are right.

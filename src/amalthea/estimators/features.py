@@ -48,11 +48,12 @@ def read_features(estimator: BaseEstimator, X: Any, *, reset: bool) -> Arrays:
     return arrays
 
 
-def describe_features(arrays: Arrays) -> dict[str, Any]:
-    """What a builder may want to know of X."""
+def describe_features(template: Arrays, n_samples: int) -> dict[str, Any]:
+    """What a builder may want to know of X, from arrays like it without rows."""
     return {
-        "X_shape_": map_arrays(lambda array: tuple(array.shape), arrays),
-        "X_dtype_": map_arrays(lambda array: array.dtype, arrays),
+        "n_features_in_": _count_features(map_arrays(lambda array: array.shape[1:], template)),
+        "X_shape_": map_arrays(lambda array: (n_samples, *array.shape[1:]), template),
+        "X_dtype_": map_arrays(lambda array: array.dtype, template),
     }
 
 
@@ -97,6 +98,8 @@ def _wanted_type(X: Any) -> str | None:
 
 
 def _count_features(shapes: Shapes) -> int:
+    if not isinstance(shapes, dict) and not (shapes and isinstance(shapes[0], tuple)):
+        shapes = (shapes,)
     several = shapes.values() if isinstance(shapes, dict) else shapes
     return sum(shape[0] if shape else 1 for shape in several)
 

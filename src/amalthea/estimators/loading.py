@@ -20,6 +20,7 @@ from .building import build_for, input_shapes
 from .class_targets import ClassTarget
 from .classifier import KerasClassifier
 from .compiling import head_losses
+from .construction import Construction
 from .regressor import KerasRegressor
 from .saving import FORMAT
 from .settings import read_settings
@@ -152,15 +153,17 @@ def _restore(
     labels = [arrays[name] for name in sorted(arrays) if name.startswith("classes")]
     kind = ClassTarget if isinstance(estimator, KerasClassifier) else ValueTarget
     target: Any = kind.from_state(page["target"], labels)
-    estimator._template = _template(page["template"])
-    estimator._row_shapes = _row_shapes(estimator._template)
-    heads = build_for(model, estimator._template)
+    template = _template(page["template"])
+    heads = build_for(model, template)
     target.fit_to(heads, head_losses(model, heads))
-    estimator._target, estimator._input_shapes = target, input_shapes(model)
+    # Without a builder the model cannot be made again, but it is here.
+    known = estimator._builder() is not None
+    settings: Any = read_settings(estimator, {}) if known else None
+    estimator._construction = Construction(settings, template, target, page["n_samples"])
+    estimator._row_shapes = _row_shapes(template)
+    estimator._input_shapes = input_shapes(model)
     estimator.model_ = model
     estimator._learn(target)
-    if estimator._builder() is not None:
-        estimator._fit_settings = read_settings(estimator, {})
 
 
 def _row_shapes(template: Any) -> Any:

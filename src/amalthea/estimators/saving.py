@@ -53,7 +53,8 @@ def _page(estimator: Any) -> dict[str, Any]:
         "kind": type(estimator).__name__,
         "given": {name: value for name, value in encoded.items() if value is not _MISSING},
         "learned": learned,
-        "template": _shapes_and_types(estimator._template),
+        "n_samples": estimator._construction.n_samples,
+        "template": _shapes_and_types(estimator._construction.template),
         "target": estimator._target.state(),
     }
 

@@ -44,12 +44,14 @@ class ValueTarget:
     def n_outputs(self) -> int:
         return int(np.prod(self._row_shape)) if self._row_shape else 1
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self, n_samples: int) -> dict[str, Any]:
         """What a builder may want to know of y."""
         return {
             "n_outputs_": self.n_outputs,
             "n_outputs_expected_": 1,
             "target_type_": self.kind,
+            "y_shape_": (n_samples, *self._row_shape),
+            "y_dtype_": self._dtype,
         }
 
     def default_losses(self, heads: Heads) -> Any:

@@ -1,0 +1,80 @@
+"""Everything that one fit's model is made from, so that the same model can be made again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import keras
+import numpy as np
+
+from ..engine.rows import Arrays
+from ..errors import InvalidModel
+from .building import build_for, make_model
+from .compiling import compile_arguments, ensure_compiled, head_losses, needs_loss
+from .features import describe_features
+from .heads import Heads
+from .settings import Settings
+
+
+class Target(Protocol):
+    """What y is, and how a model's losses want it and its outputs give it back."""
+
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def n_outputs(self) -> int: ...
+
+    def describe(self, n_samples: int) -> dict[str, Any]: ...
+
+    def state(self) -> dict[str, Any]: ...
+
+    def label_arrays(self) -> list[np.ndarray]: ...
+
+    def default_losses(self, heads: Heads) -> Any: ...
+
+    def fit_to(self, heads: Heads, head_losses: list[Any]) -> None: ...
+
+    def encode(self, y: np.ndarray) -> Arrays: ...
+
+    def decide(self, outputs: Arrays) -> np.ndarray: ...
+
+
+@dataclass(frozen=True)
+class Construction:
+    """What a builder is called with, and for what data.
+
+    ``template`` are arrays like X without rows, and ``n_samples`` counts the rows; ``family``
+    names the search that the fit belongs to. ``build`` is called under the fit's seed.
+    """
+
+    settings: Settings
+    template: Arrays
+    target: Any
+    n_samples: int
+    family: str | None = None
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        """What a builder may ask for."""
+        return {
+            **describe_features(self.template, self.n_samples),
+            **self.target.describe(self.n_samples),
+        }
+
+    def build(self) -> keras.Model:
+        """A model that is built and compiled for X and y, with the target settled for it.
+
+        Raises
+        ------
+        InvalidModel, InvalidModelType, TargetMismatch, BuildError, InvalidParameter
+        """
+        settings, target = self.settings, self.target
+        model = make_model(settings, self.meta, lambda: compile_arguments(settings), self.family)
+        heads = build_for(model, self.template)
+        ensure_compiled(model, settings, lambda: target.default_losses(heads))
+        target.fit_to(heads, head_losses(model, heads))
+        if model.loss is None and not model.losses and needs_loss(model):
+            raise InvalidModel("The model has no loss: give loss=..., or compile it with one.")
+        return model
