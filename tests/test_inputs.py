@@ -220,7 +220,7 @@ def test_images_are_taken_in_their_own_type(dtype: str, with_input: bool) -> Non
     assert estimator.predict(x).shape == (24,)
 
 
-@pytest.mark.parametrize("shape", [(24, 4), (24, 2, 2), (24, 2, 2, 1)], ids=str)
+@pytest.mark.parametrize("shape", [(24, 4), (24, 2, 2), (24, 2, 2, 1)])
 def test_arrays_of_any_rank_are_taken(shape: tuple[int, ...], table: Any) -> None:
     estimator = KerasClassifier(flat, epochs=1, random_state=0).fit(X.reshape(shape), Y)
     same_as(estimator, table)
@@ -426,9 +426,9 @@ def test_inputs_are_what_splitters_and_searches_need() -> None:
         part = x[chosen]
         assert isinstance(part, Inputs) and len(part) == count
         for name, array in TWO.items():
-            np.testing.assert_array_equal(part[name], np.atleast_1d(array[chosen]).reshape(
-                count, *array.shape[1:]
-            ))
+            np.testing.assert_array_equal(
+                part[name], np.atleast_1d(array[chosen]).reshape(count, *array.shape[1:])
+            )
     assert x.keys() == ["a", "c"]
     np.testing.assert_array_equal(x["a"], TWO["a"])
     assert "a=(24, 3)" in repr(x)
@@ -462,9 +462,9 @@ def test_inputs_go_through_cross_validation_searches_and_pipelines() -> None:
     ]
     np.testing.assert_array_equal(scores, by_hand)
     assert cross_val_predict(estimator, x, Y, cv=folds, method="predict_proba").shape == (24, 3)
-    search = GridSearchCV(
-        pipeline, {"net__epochs": [0, 1]}, cv=folds, error_score="raise"
-    ).fit(x, Y)
+    search = GridSearchCV(pipeline, {"net__epochs": [0, 1]}, cv=folds, error_score="raise").fit(
+        x, Y
+    )
     assert search.predict(x).shape == (24,)
     assert search.best_estimator_["net"].n_features_in_ == 8
     amalthea_search = amalthea.GridSearchCV(
@@ -481,11 +481,12 @@ def test_inputs_are_held_out_and_validated_on() -> None:
     x = Inputs(**TWO)
     with recorded() as recorder:
         estimator = KerasClassifier(two_inputs, validation_split=0.25, random_state=0).fit(x, Y)
+        rows = estimator.validation_rows_
         estimator.set_params(validation_split=0.0)
         estimator.fit(x, Y, validation_data=(x[:5], Y[:5]))
     first, second = recorder.fits
     assert first.validation is not None and second.validation is not None
-    np.testing.assert_array_equal(first.validation.x["c"], TWO["c"][estimator.validation_rows_])
+    np.testing.assert_array_equal(first.validation.x["c"], TWO["c"][rows])
     assert len(first.training) == 18
     np.testing.assert_array_equal(second.validation.x["a"], TWO["a"][:5])
 
@@ -607,7 +608,7 @@ def test_the_training_part_is_described_whole_to_the_builder() -> None:
 WIDE = RNG.normal(size=(203, 19)).astype("float32")
 
 
-@pytest.fixture(scope="module", params=[None, 1, 7, "all"], ids=str)
+@pytest.fixture(scope="module", params=[None, 1, 7, "all"])
 def wide(request: pytest.FixtureRequest) -> Any:
     estimator = KerasClassifier(
         deep, n_features=19, epochs=1, random_state=0, predict__batch_size=request.param
@@ -651,7 +652,7 @@ def counted() -> keras.Model:
     return keras.Sequential([keras.Input((4,)), Counts(), keras.layers.Dense(3, "softmax")])
 
 
-@pytest.mark.parametrize("batch_size", [None, 5, "all"], ids=str)
+@pytest.mark.parametrize("batch_size", [None, 5, "all"])
 def test_predictions_of_other_lengths_trace_nothing_again(batch_size: Any) -> None:
     estimator = KerasClassifier(counted, epochs=0, batch_size=batch_size).fit(X, Y)
     estimator.predict(X)

@@ -205,7 +205,7 @@ def test_batch_sizes(value: Any, rows: int) -> None:
 def test_repr_shows_what_the_user_set() -> None:
     assert repr(KerasClassifier(create_model)) == "KerasClassifier(model=create_model)"
     given = KerasRegressor(create_model, units=3, epochs=1)  # 1 is the default, but it is given
-    assert repr(given) == "KerasRegressor(units=3, model=create_model, epochs=1)"
+    assert repr(given) == "KerasRegressor(model=create_model, epochs=1, units=3)"
     assert repr(clone(given)) == repr(given)
     assert "units=3" in repr(KerasRegressor(create_model, units=3))
     assert "activation" not in repr(KerasRegressor(create_model, units=3))

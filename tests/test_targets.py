@@ -171,7 +171,7 @@ LABELS = {
 
 
 @pytest.mark.parametrize("compiles", [False, True], ids=["uncompiled", "compiled"])
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("case", CASES)
 def test_labels_reach_the_loss_in_its_form_and_outputs_become_labels(
     case: Case, compiles: bool
 ) -> None:
@@ -207,9 +207,7 @@ def head_without_loss(units: int = 3, activation: str | None = "softmax") -> ker
     return head(units, activation)
 
 
-@pytest.mark.parametrize(
-    "case", [case for case in CASES if case.loss is not None][::2], ids=str
-)
+@pytest.mark.parametrize("case", [case for case in CASES if case.loss is not None][::2])
 def test_the_loss_of_the_encoded_target_is_the_one_a_user_would_compute(case: Case) -> None:
     """A target of the wrong shape would broadcast, and train on nonsense without an error."""
     estimator = KerasClassifier(head, units=case.units, activation=case.activation, loss=case.loss)
@@ -338,9 +336,7 @@ def test_a_fold_that_lacks_a_class_keeps_its_column_in_cross_validation() -> Non
     y = np.array([0] * 11 + [1] * 11 + [2, 2])
     estimator = KerasClassifier(head, epochs=0, random_state=0)
     folds = [(np.arange(22), np.arange(20, 24)), (np.arange(2, 24), np.arange(2))]
-    scores = cross_val_score(
-        estimator, X, y, cv=folds, scoring=_columns_score, error_score="raise"
-    )
+    scores = cross_val_score(estimator, X, y, cv=folds, scoring=_columns_score, error_score="raise")
     np.testing.assert_array_equal(scores, [3, 3])
 
 
@@ -352,7 +348,7 @@ def _columns_score(estimator: Any, x: Any, y: Any) -> float:
 # --- classes that y lacks ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("present", [[0, 1], [1, 2], [0, 2], [1]], ids=str)
+@pytest.mark.parametrize("present", [[0, 1], [1, 2], [0, 2], [1]])
 def test_whole_numbers_below_the_number_of_units_are_their_own_columns(present: list[int]) -> None:
     y = np.array(present)[np.arange(24) % len(present)]
     estimator = KerasClassifier(head)
@@ -367,9 +363,7 @@ def test_whole_numbers_below_the_number_of_units_are_their_own_columns(present: 
 
 @pytest.mark.parametrize("loss", [None, "categorical_crossentropy"])
 def test_given_classes_keep_their_columns(loss: Any) -> None:
-    estimator = KerasClassifier(
-        head_without_loss, loss=loss, classes=["cedar", "ash", "birch"]
-    )
+    estimator = KerasClassifier(head_without_loss, loss=loss, classes=["cedar", "ash", "birch"])
     y = STRINGS[BINARY + 1]
     target = encoded(estimator, y)
     numbers = BINARY + 1
@@ -379,9 +373,7 @@ def test_given_classes_keep_their_columns(loss: Any) -> None:
 
 
 def test_given_classes_keep_the_sense_of_a_single_sigmoid_unit() -> None:
-    estimator = KerasClassifier(
-        head, units=1, activation="sigmoid", classes=["no", "yes"]
-    )
+    estimator = KerasClassifier(head, units=1, activation="sigmoid", classes=["no", "yes"])
     target = encoded(estimator, ["yes"] * 24)
     np.testing.assert_array_equal(target, np.ones((24, 1)))
     with training_with(Recorder()):
@@ -722,7 +714,7 @@ def test_numbers_have_the_float_type_of_y(dtype: str, wanted: str) -> None:
         assert estimator.predict(X).dtype == wanted
 
 
-@pytest.mark.parametrize("shape", [(24,), (24, 1), (24, 2)], ids=str)
+@pytest.mark.parametrize("shape", [(24,), (24, 1), (24, 2)])
 @pytest.mark.parametrize("kind", ["array", "list", "frame"])
 def test_numbers_have_the_shape_of_y(shape: tuple[int, ...], kind: str) -> None:
     y: Any = VALUES[:, : shape[-1] if len(shape) == 2 else 1].reshape(shape)
@@ -751,7 +743,7 @@ def test_an_output_without_units_is_a_number_for_each_row() -> None:
         assert estimator.predict(X).shape == (24,)
 
 
-@pytest.mark.parametrize("loss", [None, "mse", "mae", "huber", keras.losses.LogCosh()], ids=str)
+@pytest.mark.parametrize("loss", [None, "mse", "mae", "huber", keras.losses.LogCosh()])
 def test_the_loss_of_numbers_is_the_one_a_user_would_compute(loss: Any) -> None:
     estimator = KerasRegressor(line, loss=loss)
     target = encoded(estimator, VALUES[:, 0])

@@ -117,7 +117,7 @@ def test_weights_of_rows_and_classes_are_multiplied_and_the_callers_are_not_touc
 
 
 def test_balanced_weights_count_the_rows_that_are_trained_on() -> None:
-    weights = with_class_weights(None, "balanced", np.array(["a", "a", "a", "b"]))
+    weights = with_class_weights(None, "balanced", np.array(["a", "a", "a", "b"]), ["a", "b"])
     np.testing.assert_allclose(weights, [2 / 3, 2 / 3, 2 / 3, 2.0], rtol=1e-6)
 
 

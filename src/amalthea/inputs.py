@@ -36,7 +36,7 @@ class Inputs:
     (6, Inputs(a=(2, 3), c=(2, 8, 8, 1)))
     """
 
-    def __init__(self, **arrays: Any) -> None:
+    def __init__(self, /, **arrays: Any) -> None:
         if not arrays:
             raise InvalidData("Inputs() needs at least one named array, and got none.")
         self._arrays = {name: _as_rows(name, array) for name, array in arrays.items()}

@@ -146,7 +146,7 @@ def _check_argument(
         names = [f"{destination}__{known_name}" for known_name in sorted(known)]
         raise UnknownParameter(
             f"Unknown parameter {name!r}. {destination}__ takes: {', '.join(names)}."
-            + _nearest(name, names)
+            + nearest(name, names)
         )
 
 
@@ -162,16 +162,27 @@ def _check_duplicates(given: Mapping[str, Any], routes: Routes) -> None:
 
 
 def _unknown(name: str, own: Collection[str], declared: Collection[str]) -> UnknownParameter:
-    plain = name.removeprefix("model__")
-    known = [*sorted(declared), *sorted(set(own) - set(declared))]
+    known = {*declared, *own, *_rerouted(name)}
     prefixes = ", ".join(f"{destination}__" for destination in DESTINATIONS)
     builder = ", ".join(sorted(declared)) or "none"
     return UnknownParameter(
         f"Unknown parameter {name!r}. The builder declares: {builder}. The estimator has: "
-        f"{', '.join(sorted(own))}. Routed names start with {prefixes}." + _nearest(plain, known)
+        f"{', '.join(sorted(own))}. Routed names start with {prefixes}."
+        + nearest(name.removeprefix("model__"), known)
     )
 
 
-def _nearest(name: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
+def _rerouted(name: str) -> list[str]:
+    """What the name would be if its prefix, or the underscores after it, were right."""
+    prefix, separator, argument = name.partition("__")
+    if separator:
+        close = difflib.get_close_matches(prefix, DESTINATIONS, n=1)
+        return [f"{destination}__{argument}" for destination in close]
+    starts = [d for d in DESTINATIONS if name.startswith(f"{d}_")]
+    return [f"{d}__{name[len(d) + 1 :]}" for d in starts]
+
+
+def nearest(name: str, known: Collection[str]) -> str:
+    """A sentence with the known name that is most like this one, if one is."""
+    close = difflib.get_close_matches(name, sorted(known), n=1)
     return f" Did you mean {close[0]!r}?" if close else ""

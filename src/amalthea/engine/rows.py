@@ -51,6 +51,15 @@ def in_keras_floats(array: np.ndarray) -> np.ndarray:
     return array
 
 
+def fits_keras_floats(array: np.ndarray) -> bool:
+    """Whether no finite value becomes infinite in Keras's float type."""
+    wide = array.dtype.kind == "f" and array.dtype.itemsize > 4
+    if not wide or not array.size or keras.config.floatx() == "float64":
+        return True
+    largest = float(np.finfo("float32").max)
+    return bool(array.max() <= largest and array.min() >= -largest)
+
+
 @dataclass(frozen=True)
 class Rows:
     """What a model is trained or judged on: inputs, targets and weights of the same rows."""

@@ -7,17 +7,17 @@ from typing import Any, Self
 
 import keras
 import numpy as np
-from sklearn.utils.validation import check_consistent_length, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 
 from .. import arguments
 from ..engine.requests import FitRequest, FitResult, PredictRequest
-from ..engine.rows import Arrays, Rows, map_arrays, take_raw
+from ..engine.rows import Arrays, Rows, count_rows, map_arrays, take_raw
 from ..engine.seeding import seeded
 from ..engine.trainer import current_trainer
 from ..errors import InvalidData
 from ..randomness import draw_seed
 from ..routing import below
-from .building import input_shapes
+from .building import input_shapes, inputs_for
 from .construction import Construction, Target
 from .features import read_features
 from .fit_callbacks import fit_callbacks, predict_callbacks
@@ -101,8 +101,27 @@ class KerasEstimator(BuilderParameters):
         continuing: bool,
         classes: Any = None,
     ) -> Self:
-        settings = read_settings(self, overrides)
-        x, y = self._read(X, y, reset=not continuing)
+        before = dict(self.__dict__)
+        try:
+            settings = read_settings(self, overrides)
+            x, y = self._read(X, y, reset=not continuing)
+            self._train_on(settings, x, y, sample_weight, validation_data, continuing, classes)
+        except BaseException:  # what was learned before stays, and nothing half-learned does
+            self.__dict__.clear()
+            self.__dict__.update(before)
+            raise
+        return self
+
+    def _train_on(
+        self,
+        settings: Settings,
+        x: Arrays,
+        y: np.ndarray,
+        sample_weight: Any,
+        validation_data: Any,
+        continuing: bool,
+        classes: Any,
+    ) -> None:
         weights = read_weights(sample_weight, len(y))
         seed: int = self.seed_ if continuing else draw_seed(settings.values["random_state"])
         with seeded(seed):
@@ -112,15 +131,18 @@ class KerasEstimator(BuilderParameters):
             training, validation = self._parts(settings, x, y, weights, validation_data)
             callbacks = fit_callbacks(settings, validation is not None)
             request = self._request(settings, training, validation, callbacks)
-            self._finish(settings, callbacks, current_trainer().fit(request))
-        return self
+            self._finish(callbacks, current_trainer().fit(request))
 
     def _read(self, X: Any, y: Any, reset: bool) -> tuple[Arrays, np.ndarray]:
         if y is None:
             self._read_target(y)
         x = read_features(self, X, reset=reset)
         y = self._read_target(y)
-        check_consistent_length(*(x.values() if isinstance(x, dict) else [_first(x)]), y)
+        if count_rows(x) != len(y):
+            raise InvalidData(
+                "X and y have inconsistent numbers of samples: X has "
+                f"{count_rows(x)} rows, and y has {len(y)}."
+            )
         return x, y
 
     def _begin(self, settings: Settings, x: Arrays, y: np.ndarray, target: Target) -> None:
@@ -179,12 +201,16 @@ class KerasEstimator(BuilderParameters):
                 f"{type(validation_data).__name__}."
             )
         X, y, *weights = validation_data
-        x, y = self._read(X, y, reset=False)
-        return self._rows(x, y, read_weights(weights[0] if weights else None, len(y)))
+        try:
+            x, y = self._read(X, y, reset=False)
+            return self._rows(x, y, read_weights(weights[0] if weights else None, len(y)))
+        except (TypeError, ValueError) as error:
+            raise InvalidData(f"validation_data: {error}") from error
 
     def _rows(self, x: Arrays, y: np.ndarray, weights: np.ndarray | None) -> Rows:
         encoded = self._target.encode(y)
         # Keras weighs each output of several by the same weights.
+        x = inputs_for(self.model_, x)
         return Rows(
             x, encoded, weights if weights is None else map_arrays(lambda _: weights, encoded)
         )
@@ -212,14 +238,10 @@ class KerasEstimator(BuilderParameters):
             verbose=settings.values["verbose"],
         )
 
-    def _finish(
-        self,
-        settings: Settings,
-        callbacks: list[keras.callbacks.Callback],
-        result: FitResult,
-    ) -> None:
-        for name, values in result.history.items():
-            self.history_[name] = [*self.history_.get(name, []), *values]
+    def _finish(self, callbacks: list[keras.callbacks.Callback], result: FitResult) -> None:
+        before = self.history_
+        new = {name: [*before.get(name, []), *values] for name, values in result.history.items()}
+        self.history_ = {**before, **new}
         self.n_epochs_ += len(result.epochs)
         self.callbacks_ = callbacks
 
@@ -231,7 +253,7 @@ class KerasEstimator(BuilderParameters):
         size = asked.get("batch_size", self.batch_size)
         request = PredictRequest(
             model=self.model_,
-            x=x,
+            x=inputs_for(self.model_, x),
             # All rows in one batch have no fixed shape: then predict goes by Keras's own 32.
             batch_size=arguments.batch_size("predict__batch_size", size, 32),
             callbacks=predict_callbacks(asked),
@@ -318,10 +340,6 @@ class KerasEstimator(BuilderParameters):
         tags.target_tags.required = True
         tags.target_tags.multi_output = True
         return tags
-
-
-def _first(x: Arrays) -> Any:
-    return x[0] if isinstance(x, tuple) else x
 
 
 def _no_rows(array: Any) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import warnings
 from collections import OrderedDict
 from typing import Any
@@ -14,6 +15,8 @@ from ..errors import BuildError, InvalidModel, InvalidModelType
 from .compiling import compile_like, own_objects
 from .heads import Heads, heads_of
 from .settings import Settings, builder_name
+
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")  # Keras paints some of its messages
 
 
 def make_model(
@@ -57,23 +60,33 @@ def build_for(model: keras.Model, x: Arrays) -> Heads:
     InvalidModel
         When the model does not accept rows like those of ``x``.
     """
-    symbols = map_arrays(_symbol, x)
     _check_inputs(model, x)
+    x = inputs_for(model, x)
     try:
-        outputs = model(symbols)
+        outputs = model(map_arrays(_symbol, x))
     except Exception as error:
-        shapes = map_arrays(lambda array: tuple(array.shape), x)
-        raise InvalidModel(f"The model does not accept X of shape {shapes}: {error}") from error
+        shapes = map_arrays(lambda array: tuple(array.shape[1:]), x)
+        words = _COLOURS.sub("", str(error))
+        raise InvalidModel(
+            f"The model does not accept X with rows of shape {shapes}: {words}"
+        ) from error
     return heads_of(model, outputs)
+
+
+def inputs_for(model: keras.Model, x: Arrays) -> Arrays:
+    """x as the model takes it: one array alone where it has one input, whatever X came in."""
+    declared = _declared(model)
+    alone = declared is not None and not isinstance(declared, dict | list | tuple)
+    if alone and isinstance(x, dict | tuple) and len(x) == 1:
+        return x[0] if isinstance(x, tuple) else next(iter(x.values()))
+    return x
 
 
 def input_shapes(model: keras.Model) -> Any:
     """Shapes of a row as the model's inputs declare them (None where open), or None if unknown."""
-    declared = getattr(model, "input", None) if _has_inputs(model) else None
+    declared = _declared(model)
     if declared is None:
         return None
-    if isinstance(declared, list | tuple) and len(declared) == 1:
-        declared = declared[0]
     if isinstance(declared, list | tuple):
         names = [tensor.name for tensor in declared]
         return {name: tuple(t.shape[1:]) for name, t in zip(names, declared, strict=True)}
@@ -82,9 +95,8 @@ def input_shapes(model: keras.Model) -> Any:
 
 def copy_of_model(model: keras.Model, with_weights: bool) -> keras.Model:
     """A clone with new initial weights, or with the model's own; compiled as the model is."""
-    functional = hasattr(model, "input") and _has_inputs(model)
     try:
-        if functional or isinstance(model, keras.Sequential):
+        if _has_inputs(model) or isinstance(model, keras.Sequential):
             clone = keras.models.clone_model(model, clone_function=_clone_layer)
         else:
             clone = keras.models.clone_model(model)
@@ -170,15 +182,25 @@ def _has_inputs(model: keras.Model) -> bool:
     )
 
 
+def _declared(model: keras.Model) -> Any:
+    """The symbolic inputs of a model in its own structure, or None where it declares none."""
+    if not _has_inputs(model):
+        return None
+    # A Sequential's `input` is that of its first call.
+    declared = model.inputs if isinstance(model, keras.Sequential) else model.input
+    single = isinstance(declared, list | tuple) and len(declared) == 1
+    return declared[0] if single else declared
+
+
 def _check_inputs(model: keras.Model, x: Arrays) -> None:
     declared = list(model.inputs) if _has_inputs(model) else []
     if not declared:
         return
     names = [tensor.name for tensor in declared]
-    structure = getattr(model, "input", None)
+    structure = _declared(model)
     wanted = set(structure) if isinstance(structure, dict) else set(names)
     if isinstance(x, dict):
-        if set(x) != wanted:
+        if set(x) != wanted and (len(x) > 1 or len(wanted) > 1):
             raise InvalidModel(
                 f"The model has the inputs {sorted(wanted)}, but X has {sorted(x)}. "
                 "Name the arrays of Inputs(...) as the model names its inputs."

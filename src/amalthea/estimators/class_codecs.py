@@ -49,15 +49,20 @@ class Labels:
             return np.column_stack([1 - positive, positive])
         if self._logits:
             return _shares(_sigmoid(output)) if self._independent else _softmax(output)
-        return _shares(output) if self._independent else output
+        # A linear output under a loss that is not of logits is no probability.
+        inside = np.clip(output, 0, 1)
+        return _shares(inside) if self._independent or (inside != output).any() else output
 
     def decide(self, output: np.ndarray) -> np.ndarray:
-        return self.classes[self.probabilities(output).argmax(axis=1)]
+        output = output.reshape(len(output), -1)
+        several = output.shape[1] > 1 and len(self.classes) > 1
+        scores = output if several else self.probabilities(output)
+        return self.classes[scores.argmax(axis=1)]
 
     def _of_single_unit(self, output: np.ndarray) -> np.ndarray:
         if self._logits:
             return _sigmoid(output)
-        return np.clip((output + 1) / 2, 0, 1) if self._margin else output
+        return np.clip((output + 1) / 2 if self._margin else output, 0, 1)
 
 
 class OneHot:
@@ -129,7 +134,7 @@ def _columns(classes: np.ndarray, head: Head, loss: Any) -> np.ndarray:
             "or pooling layer."
         )
     if units == 1:
-        if losses.is_of_several_units(loss):
+        if losses.is_categorical(loss):
             raise TargetMismatch(
                 f"loss={losses.loss_name(loss)!r} needs one unit per class, but {head} has 1 "
                 "unit. Use loss='binary_crossentropy', or one unit per class with a softmax."

@@ -10,7 +10,7 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import column_or_1d
 
 from ..engine.rows import Arrays
-from ..errors import InvalidData, TargetMismatch
+from ..errors import InvalidData, InvalidParameter, TargetMismatch
 from . import losses
 from .class_codecs import Indicators, Labels, OneHot, wrong_units
 from .heads import Head, Heads
@@ -27,7 +27,8 @@ class ClassTarget:
     """
 
     def __init__(self, y: np.ndarray, classes: Any = None) -> None:
-        check_classification_targets(y)
+        for part in columns_of(y) if y.ndim == 2 and y.dtype.kind == "O" else [y]:
+            check_classification_targets(part)
         self.kind = _kind(y, classes)
         self._row_shape = y.shape[1:]
         self._dtype = y.dtype
@@ -38,18 +39,18 @@ class ClassTarget:
     def _classes_of(self, y: np.ndarray, classes: Any) -> list[np.ndarray]:
         if self.kind in ("multiclass-onehot", "multilabel-indicator"):
             return [np.arange(y.shape[1])]
-        if y.ndim == 2:
-            return [np.unique(column) for column in y.T]
-        seen = np.unique(y)
+        if y.ndim == 1:
+            return [_all_classes(y, classes)]
         if classes is None:
-            return [seen]
-        known = np.unique(np.asarray(classes))
-        missing = np.setdiff1d(seen, known)
-        if missing.size:
-            raise InvalidData(
-                f"y has the labels {missing.tolist()}, which classes={known.tolist()} lacks."
+            return [np.unique(column) for column in columns_of(y)]
+        if len(classes) != y.shape[1]:
+            raise InvalidParameter(
+                f"classes must be a list with the classes of each of the {y.shape[1]} columns of "
+                f"y; got {classes!r}."
             )
-        return [known]
+        return [
+            _all_classes(column, part) for column, part in zip(columns_of(y), classes, strict=True)
+        ]
 
     def state(self) -> dict[str, Any]:
         """What tells this target, without its labels, in JSON's types."""
@@ -135,7 +136,7 @@ class ClassTarget:
             raise InvalidData(f"y must have rows of shape {self._row_shape}; got {y.shape[1:]}.")
         if len(self._codecs) == 1:
             return self._heads.pack([self._codecs[0].encode(y)])
-        columns = zip(self._codecs, y.T, strict=True)
+        columns = zip(self._codecs, columns_of(y), strict=True)
         return self._heads.pack([codec.encode(column) for codec, column in columns])
 
     def probabilities(self, outputs: Arrays) -> Any:
@@ -191,8 +192,8 @@ def read_classes(y: Any) -> np.ndarray:
     y = y.toarray() if hasattr(y, "toarray") else np.asarray(y)
     if y.dtype.kind == "f" and not np.isfinite(y).all():
         raise InvalidData("Input y contains NaN or infinity.")
-    if y.dtype.kind == "O" and any(value != value for value in y.ravel()):
-        raise InvalidData("Input y contains NaN.")
+    if y.dtype.kind == "O" and any(map(_is_missing, y.ravel())):
+        raise InvalidData("Input y contains NaN: some labels are missing.")
     if y.ndim == 2 and y.shape[1] == 1:
         return column_or_1d(y, warn=True)
     if y.ndim not in (1, 2):
@@ -200,13 +201,41 @@ def read_classes(y: Any) -> np.ndarray:
     return y
 
 
+def columns_of(y: np.ndarray) -> list[np.ndarray]:
+    """The columns of y, each with a type of its own where y has one for all only."""
+    return [np.asarray(c.tolist()) if y.dtype.kind == "O" else c for c in y.T]
+
+
+def _all_classes(labels: np.ndarray, classes: Any) -> np.ndarray:
+    seen = np.unique(labels)
+    if classes is None:
+        return seen
+    known = np.unique(np.asarray(classes))
+    missing = [label for label in seen.tolist() if label not in known.tolist()]
+    if missing:
+        raise InvalidData(f"y has the labels {missing}, which classes={known.tolist()} lacks.")
+    return known
+
+
+def _is_missing(value: Any) -> bool:
+    if value is None:
+        return True
+    try:
+        return bool(value != value)
+    except TypeError:  # pandas.NA is neither equal to itself nor not
+        return True
+
+
 def _kind(y: np.ndarray, classes: Any) -> str:
+    if y.ndim == 2 and y.dtype.kind == "O":  # columns of different kinds, as in a data frame
+        return "multiclass-multioutput"
     with warnings.catch_warnings():
         # "more than half as many classes as samples": small folds have that, and it is no fault.
         warnings.simplefilter("ignore", UserWarning)
         kind = type_of_target(y)
     if kind == "multilabel-indicator" and (y.sum(axis=1) == 1).all():
         return "multiclass-onehot"
-    if kind == "binary" and classes is not None and len(np.unique(np.asarray(classes))) > 2:
+    single = y.ndim == 1 and classes is not None
+    if kind == "binary" and single and len(np.unique(np.asarray(classes))) > 2:
         return "multiclass"
     return str(kind)

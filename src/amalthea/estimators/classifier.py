@@ -141,8 +141,9 @@ class KerasClassifier(ClassifierMixin, KerasEstimator):
         warm_start: bool = False,
         **builder_parameters: Any,
     ) -> None:
-        arguments = {n: v for n, v in locals().items() if n not in ("self", "__class__")}
-        self._keep({**arguments.pop("builder_parameters"), **arguments})
+        given = {n: v for n, v in locals().items() if n not in ("self", "__class__")}
+        of_builder = given.pop("builder_parameters")
+        self._keep({**given, **of_builder})
 
     def _read_target(self, y: Any) -> np.ndarray:
         return read_classes(y)
@@ -159,7 +160,8 @@ class KerasClassifier(ClassifierMixin, KerasEstimator):
         self, settings: Settings, weights: np.ndarray | None, y: np.ndarray
     ) -> np.ndarray | None:
         labels = y.argmax(axis=1) if self._target.kind == "multiclass-onehot" else y
-        return with_class_weights(weights, settings.values["class_weight"], labels)
+        class_weight = settings.values["class_weight"]
+        return with_class_weights(weights, class_weight, labels, self._target.classes)
 
     def _learn(self, target: Any) -> None:
         super()._learn(target)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -12,7 +13,7 @@ from ..errors import InvalidModel, InvalidParameter
 from ..routing import COMPILE_ARGUMENTS
 from . import losses
 from .heads import Heads
-from .objects import Resolve, copy_of, fresh
+from .objects import Resolve, copy_of, fresh, quietly
 from .settings import Settings
 
 _PARTS = ("optimizer", "loss", "metrics")
@@ -43,6 +44,8 @@ def own_objects(values: Mapping[str, Any], settings: Settings) -> dict[str, Any]
     for name, value in values.items():
         if name in _PARTS and value is not None and not isinstance(value, str):
             made[name] = fresh(name, value, getattr(settings.routes, name), _RESOLVE[name])
+        elif isinstance(value, list | dict | set):  # the builder may take it apart
+            made[name] = copy.deepcopy(value)
         else:
             made[name] = copy_of(value)
     return made
@@ -104,6 +107,7 @@ def _changes(model: keras.Model, settings: Settings) -> dict[str, Any]:
             continue
         spec = settings.values[part] if given else _current(model, part)
         changes[part] = fresh(part, spec, nested, _RESOLVE[part])
+    _check_metrics(changes.get("metrics"))
     return changes
 
 
@@ -123,7 +127,7 @@ def _recompile(model: keras.Model, source: keras.Model, changes: dict[str, Any])
 
 
 def _compiled_arguments(model: keras.Model, skip: tuple[str, ...]) -> dict[str, Any]:
-    config = {n: v for n, v in model.get_compile_config().items() if n not in skip}
+    config = {n: v for n, v in quietly(model.get_compile_config).items() if n not in skip}
     try:
         return dict(keras.saving.deserialize_keras_object(config))
     except (TypeError, ValueError) as error:
@@ -137,7 +141,7 @@ def _compiled_arguments(model: keras.Model, skip: tuple[str, ...]) -> dict[str, 
 def _compile(model: keras.Model, given: dict[str, Any]) -> None:
     try:
         model.compile(**given)
-    except (TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         shown = ", ".join(f"{name}={value!r}" for name, value in given.items())
         raise InvalidParameter(f"The model cannot be compiled with {shown}: {error}") from error
 
@@ -167,6 +171,11 @@ def _class_of_optimizer(name: str) -> Any:
 
 
 def _class_of_metric(name: str) -> Any:
+    if name in _SHORT_METRICS:
+        raise InvalidParameter(
+            f"metrics: {name!r} means another metric for each kind of output, so it takes no "
+            "arguments. Name the class, such as keras.metrics.SparseCategoricalAccuracy."
+        )
     metric = keras.metrics.get(name)
     if inspect.isfunction(metric):
         camel = metric.__name__.title().replace("_", "")

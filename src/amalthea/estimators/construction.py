@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -58,10 +59,11 @@ class Construction:
     @property
     def meta(self) -> dict[str, Any]:
         """What a builder may ask for."""
-        return {
+        known = {
             **describe_features(self.template, self.n_samples),
             **self.target.describe(self.n_samples),
         }
+        return copy.deepcopy(known)  # the builder may take it apart
 
     def build(self) -> keras.Model:
         """A model that is built and compiled for X and y, with the target settled for it.

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import keras
 import numpy as np
 from scipy.sparse import issparse
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_array, validate_data
 
-from ..engine.rows import Arrays, map_arrays
+from ..engine.rows import Arrays, fits_keras_floats, map_arrays
 from ..errors import InvalidData
 from ..inputs import Inputs
 
@@ -34,6 +35,7 @@ def read_features(estimator: BaseEstimator, X: Any, *, reset: bool) -> Arrays:
         features than those of ``fit``.
     """
     arrays = _several(X) if _is_several(X) else _single(estimator, X, reset)
+    map_arrays(_check_range, arrays)
     shapes = map_arrays(lambda array: tuple(array.shape[1:]), arrays)
     if reset:
         if _is_several(X):
@@ -92,6 +94,15 @@ def _single(estimator: BaseEstimator, X: Any, reset: bool) -> Arrays:
     return array
 
 
+def _check_range(array: Any) -> None:
+    values = array.data if issparse(array) else array
+    if not fits_keras_floats(values):
+        raise InvalidData(
+            "Input X contains infinity or a value too large for Keras's "
+            f"{keras.config.floatx()}: its values go from {values.min():g} to {values.max():g}."
+        )
+
+
 def _wanted_type(X: Any) -> str | None:
     """Numbers, unless X is an array of strings or bytes, which only the model can understand."""
     return None if getattr(getattr(X, "dtype", None), "kind", "") in ("U", "S") else "numeric"
@@ -130,6 +141,8 @@ def _fits(shapes: Shapes, learned: Shapes, accepted: Shapes) -> bool:
 
 
 def _part(accepted: Shapes, key: Any) -> Shapes:
+    if isinstance(accepted, dict) and isinstance(key, int):
+        accepted = list(accepted.values())
     if isinstance(accepted, dict):
         return accepted.get(key)
     if isinstance(accepted, list | tuple) and isinstance(key, int) and key < len(accepted):

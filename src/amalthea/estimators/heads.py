@@ -54,19 +54,19 @@ def heads_of(model: keras.Model, outputs: Any) -> Heads:
     """Describe the symbolic ``outputs`` that a call of ``model`` gave."""
     if isinstance(outputs, dict):
         keys = tuple(outputs)
-        heads = [_head(model, key, tensor) for key, tensor in outputs.items()]
+        heads = [_head(model, key, key, outputs[key]) for key in keys]
         return Heads(tuple(heads), keys=keys)
     if isinstance(outputs, list | tuple):
         names = _output_names(model, len(outputs))
-        heads = [_head(model, n, tensor) for n, tensor in zip(names, outputs, strict=True)]
+        heads = [_head(model, n, i, t) for i, (n, t) in enumerate(zip(names, outputs, strict=True))]
         return Heads(tuple(heads), is_sequence=True)
-    return Heads((_head(model, _output_names(model, 1)[0], outputs),))
+    return Heads((_head(model, _output_names(model, 1)[0], None, outputs),))
 
 
-def _head(model: keras.Model, name: str, tensor: Any) -> Head:
+def _head(model: keras.Model, name: str, key: Any, tensor: Any) -> Head:
     if not hasattr(tensor, "shape"):
         raise InvalidModel(f"The model's outputs must be tensors; got {tensor!r}.")
-    return Head(name, tuple(tensor.shape[1:]), _activation(model, name))
+    return Head(name, tuple(tensor.shape[1:]), _activation(_last_layer(model, key, name)))
 
 
 def _output_names(model: keras.Model, count: int) -> list[str]:
@@ -74,13 +74,30 @@ def _output_names(model: keras.Model, count: int) -> list[str]:
     return names if len(names) == count else [""] * count
 
 
-def _activation(model: keras.Model, name: str) -> str | None:
-    """The activation of the layer that makes the output, where that layer can be told."""
-    layer = next((layer for layer in model.layers if layer.name == name), None)
-    if layer is None and isinstance(model, keras.Sequential) and model.layers:
-        layer = model.layers[-1]
-    while isinstance(layer, keras.Sequential | keras.layers.Wrapper) and layer is not None:
-        layer = layer.layers[-1] if isinstance(layer, keras.Sequential) else layer.layer
+def _last_layer(model: keras.Model, key: Any, name: str = "") -> Any:
+    """The layer that makes an output, through models within the model; None where unknown."""
+    if isinstance(model, keras.Sequential):
+        layer = model.layers[-1] if model.layers else None
+    else:
+        structure = getattr(model, "output", None) if getattr(model, "outputs", None) else None
+        tensor = structure if key is None or structure is None else structure[key]
+        made = (layer for layer in model.layers if _output_of(layer) is tensor)
+        layer = next(made, None) if tensor is not None else None
+        if layer is None:  # a model within the model, which has an output of its own
+            layer = next((layer for layer in model.layers if layer.name == name), None)
+    return _last_layer(layer, None) if isinstance(layer, keras.Model) else layer
+
+
+def _output_of(layer: keras.Layer) -> Any:
+    try:
+        return layer.output
+    except (AttributeError, ValueError):  # called never, or several times
+        return None
+
+
+def _activation(layer: Any) -> str | None:
+    while isinstance(layer, keras.layers.Wrapper):
+        layer = layer.layer
     if isinstance(layer, keras.layers.Softmax):
         return "softmax"
     activation = getattr(layer, "activation", None)

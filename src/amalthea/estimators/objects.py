@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 import functools
 import inspect
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -53,24 +54,32 @@ def fresh(argument: str, spec: Any, nested: Mapping[str, Any], resolve: Resolve)
             for key, (member, part) in _shares(argument, members, nested).items()
         ]
     if isinstance(spec, str) and nested:
-        spec = resolve(spec)
+        spec = _call(argument, lambda: resolve(spec), {})
     if inspect.isclass(spec):
-        return _call(argument, spec, _arguments(argument, nested, resolve))
+        return _call(argument, spec, _arguments(argument, nested, resolve, {}))
     if nested:
-        return _with_arguments(argument, spec, _arguments(argument, nested, resolve))
+        config = quietly(spec.get_config) if hasattr(spec, "get_config") else {}
+        return _with_arguments(argument, spec, _arguments(argument, nested, resolve, config))
     return copy_of(spec)
 
 
 def copy_of(thing: Any) -> Any:
     """An independent copy of what can hold state; strings, functions and losses are stateless."""
     if isinstance(thing, keras.optimizers.Optimizer):
-        return type(thing).from_config(thing.get_config())
+        return type(thing).from_config(quietly(thing.get_config))
     if isinstance(thing, keras.callbacks.Callback):
         model = getattr(thing, "model", None)
         return copy.deepcopy(thing, {id(model): model})
     if isinstance(thing, keras.metrics.Metric):
         return copy.deepcopy(thing)
     return thing
+
+
+def quietly(config: Callable[[], Any]) -> Any:
+    """Read a configuration without NumPy's warning about how Keras reads its own variables."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "__array__ implementation", DeprecationWarning)
+        return config()
 
 
 def _shares(
@@ -93,10 +102,17 @@ def _shares(
     return {key: (replaced[key], part) for key, part in parts.items()}
 
 
-def _arguments(argument: str, nested: Mapping[str, Any], resolve: Resolve) -> dict[str, Any]:
-    """The arguments of one object; an argument with nested parameters is itself made first."""
+def _arguments(
+    argument: str, nested: Mapping[str, Any], resolve: Resolve, config: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The arguments of one object; an argument with nested parameters is itself made first.
+
+    Where that argument is not given, the one in the ``config`` of an instance is meant.
+    """
     plain = {name: value for name, value in nested.items() if "__" not in name}
     for head in {name.partition("__")[0] for name in nested if "__" in name}:
+        if head not in plain and isinstance(config.get(head), Mapping):
+            plain[head] = keras.saving.deserialize_keras_object(config[head])
         if head not in plain:
             raise InvalidParameter(
                 f"{argument}__{head}__... has nowhere to go: {argument}__{head} is not given."
@@ -124,7 +140,7 @@ def _with_arguments(argument: str, thing: Any, arguments: dict[str, Any]) -> Any
     if isinstance(thing, keras.callbacks.Callback):
         return _callback_with(argument, copy_of(thing), arguments)
     if hasattr(thing, "get_config") and hasattr(type(thing), "from_config"):
-        config = {**thing.get_config(), **arguments}
+        config = {**quietly(thing.get_config), **arguments}
         return _call(argument, lambda **given: type(thing).from_config(given), config)
     if callable(thing):
         bound = functools.partial(thing, **arguments)

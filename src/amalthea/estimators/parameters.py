@@ -41,6 +41,9 @@ class BuilderParameters(BaseEstimator):
         for name, value in arguments.items():
             if name in named or value is not defaults.get(name, REQUIRED):
                 self._given[name] = value
+        if named >= defaults.keys():  # everything at once, as get_params gives it
+            given, self._given = self._given, {n: self._given[n] for n in ("model", "build_fn")}
+            self.set_params(**given)
 
     @classmethod
     def own_parameters(cls) -> dict[str, Any]:
@@ -77,7 +80,11 @@ class BuilderParameters(BaseEstimator):
         """
         declared = self._signature().defaults
         values = self.own_parameters()
-        values.update((name, None if d is REQUIRED else d) for name, d in declared.items())
+        for name, default in declared.items():
+            if default is not REQUIRED:
+                values[name] = default
+            else:
+                values.setdefault(name, None)
         values.update(self._given)
         accepted = _accepted(type(self))
         names = sorted(values if accepted is None else accepted)
@@ -96,6 +103,11 @@ class BuilderParameters(BaseEstimator):
         -------
         self
         """
+        current = self.get_params()
+        if params.keys() >= current.keys():
+            # Everything at once, as get_params gives it: what is at its default stays a default.
+            at_default = {n for n, v in current.items() if n not in self._given and params[n] is v}
+            params = {name: value for name, value in params.items() if name not in at_default}
         self._given.update(params)
         return self
 
@@ -108,6 +120,8 @@ class BuilderParameters(BaseEstimator):
                 default = _own_defaults(type(self)).get(name, REQUIRED)
             if default is not REQUIRED:
                 return default
+        if hasattr(type(self), name):  # a property whose own error brought us here
+            return object.__getattribute__(self, name)
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __setattr__(self, name: str, value: Any) -> None:

@@ -93,8 +93,9 @@ class KerasRegressor(RegressorMixin, KerasEstimator):
         warm_start: bool = False,
         **builder_parameters: Any,
     ) -> None:
-        arguments = {n: v for n, v in locals().items() if n not in ("self", "__class__")}
-        self._keep({**arguments.pop("builder_parameters"), **arguments})
+        given = {n: v for n, v in locals().items() if n not in ("self", "__class__")}
+        of_builder = given.pop("builder_parameters")
+        self._keep({**given, **of_builder})
 
     def _read_target(self, y: Any) -> np.ndarray:
         return read_values(y)

@@ -10,7 +10,7 @@ import keras
 
 from .. import arguments
 from ..errors import DuplicateParameter, InvalidParameter
-from ..routing import FIT_ARGUMENTS, Routes, route
+from ..routing import FIT_ARGUMENTS, Routes, nearest, route
 from .parameters import BuilderParameters
 from .signatures import BuilderSignature
 
@@ -83,13 +83,17 @@ def read_settings(estimator: BuilderParameters, overrides: Mapping[str, Any]) ->
         raise TypeError(
             f"fit() got an unexpected argument {unexpected[0]!r}. Beside X, y, sample_weight and "
             f"validation_data it takes: {', '.join(sorted(FIT_ARGUMENTS))}."
+            + nearest(unexpected[0], FIT_ARGUMENTS)
         )
     builder, signature = _builder_of(estimator), estimator._signature()
     own = estimator.own_parameters()
     routes = route(
         estimator._given, own=own, declared=signature.defaults, takes_any=signature.takes_any
     )
-    _check_required(builder, signature, routes)
+    for name in signature.required():
+        if name in own:  # a shared name that the builder requires has the estimator's default
+            routes.model.setdefault(name, own[name])
+    _check_required(type(estimator).__name__, builder, signature, routes)
     # The builder's default of a shared name stands in the estimator's parameters already.
     values = {**own, **_shared_defaults(own, signature), **routes.own}
     values.update({n: v for n, v in routes.fit.items() if "__" not in n})
@@ -121,14 +125,14 @@ def _shared_defaults(own: Mapping[str, Any], signature: BuilderSignature) -> dic
     return {n: d for n, d in signature.defaults.items() if n in own and n not in required}
 
 
-def _check_required(builder: Any, signature: BuilderSignature, routes: Routes) -> None:
+def _check_required(kind: str, builder: Any, signature: BuilderSignature, routes: Routes) -> None:
     if isinstance(builder, keras.Model):
         return
     missing = [name for name in signature.required() if name not in routes.model]
     if missing:
         raise InvalidParameter(
             f"{builder_name(builder)} needs {', '.join(missing)}, which has no default and was "
-            f"not given: write KerasClassifier({builder_name(builder)}, {missing[0]}=...)."
+            f"not given: write {kind}({builder_name(builder)}, {missing[0]}=...)."
         )
 
 

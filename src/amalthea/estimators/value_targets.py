@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import keras
 import numpy as np
 
-from ..engine.rows import Arrays
+from ..engine.rows import Arrays, fits_keras_floats
 from ..errors import InvalidData, TargetMismatch
 from . import losses
 from .heads import Head, Heads
@@ -106,6 +107,8 @@ def read_values(y: Any) -> np.ndarray:
     y = y.toarray() if hasattr(y, "toarray") else np.asarray(y)
     if y.dtype.kind == "c":
         raise InvalidData("Complex data not supported: y must be real numbers.")
+    if y.dtype.kind in "mMUS":
+        raise InvalidData(f"y must be numbers; got an array of {y.dtype}.")
     if y.dtype.kind != "f":
         try:
             y = y.astype("float64")
@@ -115,6 +118,11 @@ def read_values(y: Any) -> np.ndarray:
         raise InvalidData(f"y must have a row for each sample; got the scalar {y!r}.")
     if not np.isfinite(y).all():
         raise InvalidData("Input y contains NaN or infinity.")
+    if not fits_keras_floats(y):
+        raise InvalidData(
+            "Input y contains infinity or a value too large for Keras's "
+            f"{keras.config.floatx()}: its values go from {y.min():g} to {y.max():g}."
+        )
     return y
 
 

@@ -35,6 +35,11 @@ def check_candidates(estimator: Any, argument: str, space: Any) -> None:
         return  # scikit-learn says what is wrong
     if not parts:
         raise InvalidParameter(f"{argument} is empty: expected names with lists of values.")
+    if argument == "param_grid" and isinstance(space, Mapping) and not space:
+        raise InvalidParameter(
+            "param_grid is empty: expected names with lists of values. To judge the estimator as "
+            "it is, use sklearn.model_selection.cross_validate."
+        )
     for part in parts:
         for name, values in part.items():
             _check_not_empty(argument, name, values)
