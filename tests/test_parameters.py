@@ -242,3 +242,9 @@ def test_clones_share_a_prebuilt_model_because_it_is_never_touched() -> None:
 
     model = keras.Sequential([keras.Input((4,)), Unregistered(3, "softmax")])
     assert clone(KerasClassifier(model)).model is model
+
+
+def test_parameters_that_were_got_can_be_given_back_without_a_change() -> None:
+    estimator = KerasClassifier(build_fn=create_model, units=3)
+    assert repr(KerasClassifier(**estimator.get_params())) == repr(estimator)
+    assert repr(clone(estimator).set_params(**estimator.get_params())) == repr(estimator)
