@@ -16,13 +16,13 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 _BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
-def _run(program: str, folder: Path) -> str:
+def _run(program: str, folder: Path, **environment: str) -> str:
     done = subprocess.run(
         [sys.executable, "-W", "error::FutureWarning", "-c", program],
         capture_output=True,
         text=True,
         cwd=folder,
-        env=os.environ,
+        env=os.environ | environment,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout
@@ -31,7 +31,7 @@ def _run(program: str, folder: Path) -> str:
 @pytest.mark.slow
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_the_example_runs(path: Path, tmp_path: Path) -> None:
-    assert _run(path.read_text(), tmp_path).strip()
+    assert _run(path.read_text(), tmp_path, AMALTHEA_QUICK="1").strip()
 
 
 @pytest.mark.slow

@@ -9,9 +9,11 @@ from typing import Any
 import keras
 import pytest
 from sklearn.base import BaseEstimator, clone
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 import builders
-from amalthea import KerasClassifier, KerasRegressor
+from amalthea import GridSearchCV, KerasClassifier
 from amalthea.errors import DuplicateParameter, InvalidParameter, UnknownParameter
 from amalthea.estimators.settings import read_settings
 
@@ -183,7 +185,7 @@ def test_the_builder_given_twice_is_refused() -> None:
 
 def test_a_required_parameter_that_is_missing_is_named() -> None:
     assert KerasClassifier(needs).get_params()["units"] is None
-    with pytest.raises(InvalidParameter, match="needs needs units"):
+    with pytest.raises(InvalidParameter, match="needs needs a value for units"):
         settings_of(KerasClassifier(needs))
     assert settings_of(KerasClassifier(needs, units=3)).routes.model == {"units": 3}
 
@@ -203,12 +205,13 @@ def test_batch_sizes(value: Any, rows: int) -> None:
 
 
 def test_repr_shows_what_the_user_set() -> None:
-    assert repr(KerasClassifier(create_model)) == "KerasClassifier(model=create_model)"
-    given = KerasRegressor(create_model, units=3, epochs=1)  # 1 is the default, but it is given
-    assert repr(given) == "KerasRegressor(model=create_model, epochs=1, units=3)"
-    assert repr(clone(given)) == repr(given)
-    assert "units=3" in repr(KerasRegressor(create_model, units=3))
-    assert "activation" not in repr(KerasRegressor(create_model, units=3))
+    shown = repr(clone(KerasClassifier(create_model, units=3, epochs=7)))
+    assert "units=3" in shown and "epochs=7" in shown and "create_model" in shown
+    assert "activation" not in shown and "optimizer" not in shown
+    inside = repr(make_pipeline(StandardScaler(), KerasClassifier(create_model, units=3)))
+    assert "units=3" in inside and "activation" not in inside
+    search = repr(GridSearchCV(KerasClassifier(create_model, units=2), {"units": [4, 8]}))
+    assert search.startswith("GridSearchCV(estimator=KerasClassifier(")
 
 
 def test_the_html_repr_highlights_what_the_user_set_and_nothing_else() -> None:
@@ -246,5 +249,8 @@ def test_clones_share_a_prebuilt_model_because_it_is_never_touched() -> None:
 
 def test_parameters_that_were_got_can_be_given_back_without_a_change() -> None:
     estimator = KerasClassifier(build_fn=create_model, units=3)
-    assert repr(KerasClassifier(**estimator.get_params())) == repr(estimator)
-    assert repr(clone(estimator).set_params(**estimator.get_params())) == repr(estimator)
+    for deep in (True, False):
+        params = estimator.get_params(deep=deep)
+        for again in (KerasClassifier(**params), clone(estimator).set_params(**params)):
+            assert settings_of(again).routes.own == settings_of(estimator).routes.own
+            assert again.get_params() == estimator.get_params()

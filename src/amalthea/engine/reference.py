@@ -30,7 +30,7 @@ class ReferenceTrainer:
         )
         memory.after_fit()
         values = {name: [float(v) for v in column] for name, column in history.history.items()}
-        return FitResult(values, list(history.epoch))
+        return FitResult(values, list(history.epoch), form="keras")
 
     def predict(self, request: PredictRequest) -> Arrays:
         batches = PaddedBatches(request.x, request.batch_size)

@@ -37,10 +37,16 @@ class FitRequest:
 
 @dataclass(frozen=True)
 class FitResult:
-    """One value per epoch and quantity, and the numbers of the epochs that were run."""
+    """One value per epoch and quantity, and the numbers of the epochs that were run.
+
+    ``form`` is how it was trained: ``"compiled"``, or ``"keras"`` for Keras's own ``fit``, and
+    then ``reason`` says why.
+    """
 
     history: dict[str, list[float]]
     epochs: list[int]
+    form: str = "compiled"
+    reason: str | None = None
 
 
 @dataclass(frozen=True)

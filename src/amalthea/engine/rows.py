@@ -20,6 +20,15 @@ def map_arrays(function: Callable[[Any], Any], arrays: Arrays) -> Arrays:
     return None if arrays is None else function(arrays)
 
 
+def leaves(arrays: Arrays) -> list[Any]:
+    """All arrays of a structure."""
+    if isinstance(arrays, dict):
+        arrays = tuple(arrays.values())
+    if isinstance(arrays, tuple | list):
+        return [leaf for part in arrays for leaf in leaves(part)]
+    return [] if arrays is None else [arrays]
+
+
 def first_array(arrays: Arrays) -> Any:
     if isinstance(arrays, dict):
         return first_array(next(iter(arrays.values())))

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Protocol
 
-from .reference import ReferenceTrainer
+from .forms import Engine
 from .requests import FitRequest, FitResult, PredictRequest
 from .rows import Arrays
 
@@ -25,7 +25,7 @@ class Trainer(Protocol):
 
 
 _current: ContextVar[Trainer] = ContextVar("amalthea_trainer")
-_default = ReferenceTrainer()
+_default = Engine()
 
 
 def current_trainer() -> Trainer:

@@ -11,7 +11,7 @@ from typing import Any
 import keras
 
 from ..engine.rows import Arrays, in_keras_floats, map_arrays
-from ..errors import BuildError, InvalidModel, InvalidModelType
+from ..errors import BuildError, InvalidModel, InvalidModelType, InvalidParameter
 from .compiling import compile_like, own_objects
 from .heads import Heads, heads_of
 from .settings import Settings, builder_name
@@ -44,6 +44,12 @@ def make_model(
     if isinstance(settings.builder, keras.Model):
         return copy_of_model(settings.builder, bool(settings.values["pretrained"]))
     # A default that holds state, such as optimizer=Adam(), would be shared by all fits.
+    if settings.values["pretrained"]:
+        raise InvalidParameter(
+            "pretrained=True keeps the weights of a prebuilt model, but model is a builder "
+            f"({builder_name(settings.builder)}). Let the builder load its weights, and leave "
+            "pretrained out."
+        )
     values = own_objects({**settings.signature.stateful(), **settings.routes.model}, settings)
     if "meta" in settings.signature.asks_for:
         values["meta"] = meta
@@ -105,6 +111,10 @@ def copy_of_model(model: keras.Model, with_weights: bool) -> keras.Model:
             f"The prebuilt model {model.name!r} cannot be cloned: {error}. Give model= a function "
             "that builds it."
         ) from error
+    if with_weights and not model.built:
+        raise InvalidModel(
+            f"pretrained=True, but the model {model.name!r} is not built and has no weights yet."
+        )
     if with_weights:
         if not clone.built and model.built and getattr(model, "input_shape", None):
             clone.build(model.input_shape)

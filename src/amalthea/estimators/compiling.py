@@ -13,7 +13,7 @@ from ..errors import InvalidModel, InvalidParameter
 from ..routing import COMPILE_ARGUMENTS
 from . import losses
 from .heads import Heads
-from .objects import Resolve, copy_of, fresh, quietly
+from .objects import Resolve, copy_of, fresh, plain, quietly
 from .settings import Settings
 
 _PARTS = ("optimizer", "loss", "metrics")
@@ -47,7 +47,7 @@ def own_objects(values: Mapping[str, Any], settings: Settings) -> dict[str, Any]
         elif isinstance(value, list | dict | set):  # the builder may take it apart
             made[name] = copy.deepcopy(value)
         else:
-            made[name] = copy_of(value)
+            made[name] = plain(copy_of(value))
     return made
 
 
@@ -121,9 +121,23 @@ def _current(model: keras.Model, part: str) -> Any:
 
 def _recompile(model: keras.Model, source: keras.Model, changes: dict[str, Any]) -> None:
     """Compile with the arguments that ``source`` was compiled with, but for the changes."""
-    kept = _compiled_arguments(source, skip=("optimizer", "loss", *changes))
+    try:
+        kept = _compiled_arguments(source, skip=("optimizer", "loss", *changes))
+    except InvalidParameter:
+        if changes.keys() != {"optimizer"} or model is not source:
+            raise
+        _replace_optimizer(model, changes["optimizer"])
+        return
     own = {"optimizer": _current(source, "optimizer"), "loss": source.loss}
     _compile(model, {**own, **kept, **changes})
+
+
+def _replace_optimizer(model: keras.Model, optimizer: Any) -> None:
+    """Only the optimizer changes, and what else was compiled cannot be written out and read."""
+    fresh_one = keras.optimizers.get(optimizer)
+    if isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer):
+        fresh_one = keras.optimizers.LossScaleOptimizer(fresh_one)
+    model.optimizer = fresh_one
 
 
 def _compiled_arguments(model: keras.Model, skip: tuple[str, ...]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from ..errors import InvalidData, InvalidParameter
+from ..errors import InvalidData, InvalidModel, InvalidParameter
 from .base import KerasEstimator
 from .building import build_for, input_shapes
 from .class_targets import ClassTarget
@@ -39,7 +39,8 @@ def load(
     path : str or path-like
     custom_objects : dict, optional
         Functions and classes by name: the builder, custom layers, losses and metrics, or the
-        estimator's own class. What is not here is looked up in the modules that are loaded.
+        estimator's own class. A builder or other parameter that is not here is looked up in the
+        modules that are loaded.
     safe_mode : bool, default=True
         Run no code from the file and import no module that it names. With False, lambda layers
         are loaded and modules are imported: only for files that you trust.
@@ -54,8 +55,8 @@ def load(
     ------
     InvalidData
         When the file is not one of Amalthea's.
-    ValueError
-        When the model holds code, or objects that cannot be found.
+    InvalidModel
+        When the model holds code, or objects that are not in ``custom_objects``.
     """
     references = _References(dict(custom_objects or {}), safe_mode)
     try:
@@ -138,9 +139,16 @@ def _read_arrays(archive: zipfile.ZipFile) -> dict[str, np.ndarray]:
 def _read_model(archive: zipfile.ZipFile, references: _References) -> keras.Model:
     with tempfile.TemporaryDirectory() as folder:
         path = archive.extract("model.keras", folder)
-        return keras.saving.load_model(
-            path, custom_objects=references.custom_objects, safe_mode=references.safe_mode
-        )
+        try:
+            return keras.saving.load_model(
+                path, custom_objects=references.custom_objects, safe_mode=references.safe_mode
+            )
+        except (TypeError, ValueError) as error:
+            raise InvalidModel(
+                "The saved model holds custom objects or code (a Lambda layer, say). Give the "
+                "objects as custom_objects={name: object}; if you trust the file, "
+                f"safe_mode=False loads its code. ({str(error).splitlines()[0]})"
+            ) from error
 
 
 def _restore(

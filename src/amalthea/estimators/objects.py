@@ -16,9 +16,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
+import numpy as np
 
 from ..errors import InvalidParameter
-from ..routing import below
+from ..routing import below, nearest
 
 Resolve = Callable[[str], Any]  # from a name to the class that it means
 
@@ -63,6 +64,11 @@ def fresh(argument: str, spec: Any, nested: Mapping[str, Any], resolve: Resolve)
     return copy_of(spec)
 
 
+def plain(value: Any) -> Any:
+    """NumPy's scalars, as grids made with ``np.arange`` have them, as Python's: Keras checks."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
 def copy_of(thing: Any) -> Any:
     """An independent copy of what can hold state; strings, functions and losses are stateless."""
     if isinstance(thing, keras.optimizers.Optimizer):
@@ -76,9 +82,9 @@ def copy_of(thing: Any) -> Any:
 
 
 def quietly(config: Callable[[], Any]) -> Any:
-    """Read a configuration without NumPy's warning about how Keras reads its own variables."""
+    """Read a configuration without the warnings that only its writer should get."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "__array__ implementation", DeprecationWarning)
+        warnings.simplefilter("ignore")
         return config()
 
 
@@ -109,16 +115,16 @@ def _arguments(
 
     Where that argument is not given, the one in the ``config`` of an instance is meant.
     """
-    plain = {name: value for name, value in nested.items() if "__" not in name}
+    made = {name: value for name, value in nested.items() if "__" not in name}
     for head in {name.partition("__")[0] for name in nested if "__" in name}:
-        if head not in plain and isinstance(config.get(head), Mapping):
-            plain[head] = keras.saving.deserialize_keras_object(config[head])
-        if head not in plain:
+        if head not in made and isinstance(config.get(head), Mapping):
+            made[head] = keras.saving.deserialize_keras_object(config[head])
+        if head not in made:
             raise InvalidParameter(
                 f"{argument}__{head}__... has nowhere to go: {argument}__{head} is not given."
             )
-        plain[head] = fresh(f"{argument}__{head}", plain[head], below(head, nested), resolve)
-    return {name: _made(value) for name, value in plain.items()}
+        made[head] = fresh(f"{argument}__{head}", made[head], below(head, nested), resolve)
+    return {name: plain(_made(value)) for name, value in made.items()}
 
 
 def _made(value: Any) -> Any:
@@ -140,8 +146,14 @@ def _with_arguments(argument: str, thing: Any, arguments: dict[str, Any]) -> Any
     if isinstance(thing, keras.callbacks.Callback):
         return _callback_with(argument, copy_of(thing), arguments)
     if hasattr(thing, "get_config") and hasattr(type(thing), "from_config"):
-        config = {**quietly(thing.get_config), **arguments}
-        return _call(argument, lambda **given: type(thing).from_config(given), config)
+        config = quietly(thing.get_config)
+        for name in arguments.keys() - config.keys():
+            raise InvalidParameter(
+                f"{argument}__{name}={arguments[name]!r} has nowhere to go: {type(thing).__name__} "
+                f"takes {', '.join(sorted(config))}.{nearest(name, config)}"
+            )
+        kind = type(thing)
+        return _call(argument, lambda **given: kind.from_config({**config, **given}), arguments)
     if callable(thing):
         bound = functools.partial(thing, **arguments)
         functools.update_wrapper(bound, thing)

@@ -78,24 +78,24 @@ class BuilderParameters(BaseEstimator):
         Parameters
         ----------
         deep : bool, default=True
-            Accepted for scikit-learn; the parameters are the same.
+            Include the builder's parameters that nobody gave, with their defaults.
 
         Returns
         -------
         dict
             Values by name. A parameter that the builder requires and nobody gave is ``None``.
         """
-        declared = self._signature().defaults
         values = self.own_parameters()
-        for name, default in declared.items():
-            if default is not REQUIRED:
-                values[name] = default
-            else:
-                values.setdefault(name, None)
+        for name, default in self._signature().defaults.items():
+            known = default is not REQUIRED
+            if name in values:
+                values[name] = default if known else values[name]
+            elif deep:
+                values[name] = default if known else None
         values.update(self._given)
         accepted = _accepted(type(self))
         names = sorted(values if accepted is None else accepted)
-        return {name: values[name] for name in names}
+        return {name: values[name] for name in names if name in values}
 
     def set_params(self, **params: Any) -> Self:
         """Set parameters by name.
@@ -110,11 +110,11 @@ class BuilderParameters(BaseEstimator):
         -------
         self
         """
-        current = self.get_params()
+        current = self.get_params(deep=False)
         if params.keys() >= current.keys():
             # Everything at once, as get_params gives it: what is at its default stays a default.
-            at_default = {n for n, v in current.items() if n not in self._given and params[n] is v}
-            params = {name: value for name, value in params.items() if name not in at_default}
+            own = self.own_parameters().keys() - self._given.keys()
+            params = {n: v for n, v in params.items() if n not in own or v is not current[n]}
         self._given.update(params)
         return self
 
@@ -160,22 +160,6 @@ class BuilderParameters(BaseEstimator):
 
     def _get_params_html(self, *args: Any, **kwargs: Any) -> Any:
         return mark_as_set(super()._get_params_html(*args, **kwargs), self._given)
-
-    def __repr__(self, N_CHAR_MAX: int = 700) -> str:
-        shown = [f"{name}={_brief(value)}" for name, value in self._given.items()]
-        name, one_line = type(self).__name__, ", ".join(shown)
-        if len(name) + len(one_line) <= 86:
-            return f"{name}({one_line})"
-        return f"{name}(\n    " + ",\n    ".join(shown) + ",\n)"
-
-
-def _brief(value: Any) -> str:
-    if inspect.isfunction(value) or inspect.ismethod(value) or inspect.isclass(value):
-        return value.__qualname__
-    if isinstance(value, keras.Model):
-        return f"<{type(value).__name__} {value.name}>"
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def _read_own_defaults(cls: type) -> dict[str, Any]:

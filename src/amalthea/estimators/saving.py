@@ -32,6 +32,8 @@ _MISSING: Any = object()  # stands for what cannot be written
 def save(estimator: Any, path: Any) -> None:
     """Write a fitted estimator; the file appears complete or not at all."""
     path = Path(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"There is no folder {str(path.parent)!r} to save {path.name} in.")
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
         model = Path(folder) / "model.keras"
         keras.saving.save_model(estimator.model_, model)

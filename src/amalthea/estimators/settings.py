@@ -131,8 +131,8 @@ def _check_required(kind: str, builder: Any, signature: BuilderSignature, routes
     missing = [name for name in signature.required() if name not in routes.model]
     if missing:
         raise InvalidParameter(
-            f"{builder_name(builder)} needs {', '.join(missing)}, which has no default and was "
-            f"not given: write {kind}({builder_name(builder)}, {missing[0]}=...)."
+            f"{builder_name(builder)} needs a value for {', '.join(missing)}: "
+            f"write {kind}({builder_name(builder)}, {missing[0]}=...)."
         )
 
 

@@ -1,0 +1,105 @@
+"""The engine's front door: each request in the form that can answer it.
+
+Keras's own ``fit`` is the reference, and answers whatever the compiled form cannot.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import keras
+
+from .compiled import CompiledTrainer
+from .reference import ReferenceTrainer
+from .requests import FitRequest, FitResult, PredictRequest
+from .rows import Arrays, Rows, leaves
+
+_STEPS = ("train_step", "test_step", "predict_step", "fit", "evaluate", "predict")
+_BATCH_HOOKS = (
+    "on_batch_begin",
+    "on_batch_end",
+    "on_train_batch_begin",
+    "on_train_batch_end",
+    "on_test_batch_begin",
+    "on_test_batch_end",
+)
+
+
+class Engine:
+    """A trainer that chooses the form of every request by itself."""
+
+    def __init__(self) -> None:
+        self._compiled = CompiledTrainer()
+        self._reference = ReferenceTrainer()
+
+    @property
+    def compilations(self) -> int:
+        """How many programs were compiled so far."""
+        return self._compiled.compilations
+
+    def fit(self, request: FitRequest) -> FitResult:
+        reason = why_not_compiled(request)
+        if reason is None:
+            return self._compiled.fit(request)
+        return replace(self._reference.fit(request), form="keras", reason=reason)
+
+    def predict(self, request: PredictRequest) -> Arrays:
+        if why_not_predicted(request) is None:
+            return self._compiled.predict(request)
+        return self._reference.predict(request)
+
+
+def why_not_compiled(request: FitRequest) -> str | None:
+    """Why a fit needs Keras's own loop, or None when it does not."""
+    parts = [request.training, *([request.validation] if request.validation else [])]
+    return (
+        _of_model(request.model, training=True)
+        or _of_rows(parts)
+        or ("verbose shows Keras's progress" if request.verbose else None)
+        or next(
+            (_of_callback(callback) for callback in request.callbacks if _of_callback(callback)),
+            None,
+        )
+    )
+
+
+def why_not_predicted(request: PredictRequest) -> str | None:
+    """Why a prediction needs Keras's own loop, or None when it does not."""
+    if request.callbacks or request.verbose:
+        return "callbacks or verbose"
+    return _of_model(request.model, training=False) or _of_rows([Rows(request.x, None)])
+
+
+def _of_model(model: keras.Model, training: bool) -> str | None:
+    if keras.backend.backend() != "jax":
+        return f"the backend is {keras.backend.backend()}, not jax"
+    if keras.distribution.distribution() is not None:
+        return "a keras.distribution is set"
+    if keras.config.max_epochs() or keras.config.max_steps_per_epoch():
+        return "KERAS_MAX_EPOCHS or KERAS_MAX_STEPS_PER_EPOCH is set"
+    for name in _STEPS:
+        if getattr(type(model), name) is not getattr(keras.Model, name):
+            return f"{type(model).__name__} has a {name} of its own"
+    if training and (model.run_eagerly or not model.jit_compile):
+        return "the model was compiled to run eagerly or without XLA"
+    if training and model.steps_per_execution != 1:
+        return "steps_per_execution is not 1"
+    return None
+
+
+def _of_rows(parts: list[Rows]) -> str | None:
+    for rows in parts:
+        for array in leaves((rows.x, rows.y, rows.sample_weight)):
+            if hasattr(array, "toarray"):
+                return "X is sparse"
+            if array.dtype.kind not in "biuf":
+                return f"X or y is of {array.dtype}"
+    return None
+
+
+def _of_callback(callback: keras.callbacks.Callback) -> str | None:
+    for name in _BATCH_HOOKS:
+        own = getattr(type(callback), name) is not getattr(keras.callbacks.Callback, name)
+        if own or name in vars(callback):
+            return f"{type(callback).__name__} follows every batch"
+    return None
