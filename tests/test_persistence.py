@@ -115,7 +115,8 @@ def test_saving_and_loading_keep_everything_that_was_learned(iris: Any, tmp_path
         builders.classifier, optimizer="adam", units=5, epochs=2, random_state=3
     ).fit(X, labels)
     fitted.save(tmp_path / "model.amalthea")
-    loaded = amalthea.load(tmp_path / "model.amalthea")
+    builder = {"classifier": builders.classifier}
+    loaded = amalthea.load(tmp_path / "model.amalthea", custom_objects=builder)
     assert loaded.get_params() == fitted.get_params()
     assert loaded.classes_.tolist() == fitted.classes_.tolist()
     assert loaded.history_ == fitted.history_

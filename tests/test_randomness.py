@@ -173,7 +173,7 @@ def test_global_state_is_as_it_was(iris: Any) -> None:
     estimator = KerasClassifier(with_everything, random_state=3, validation_split=0.2)
 
     def draws(fit: bool) -> list[Any]:
-        privates.set_keras_random_state((None, None))
+        privates.set_keras_state(privates.AS_AT_START)
         keras.utils.set_random_seed(7)
         keras.random.uniform((2,))
         if fit:

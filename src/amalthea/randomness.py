@@ -63,7 +63,7 @@ def draw_seed(random_state: Any) -> int:
     An int is the seed itself. ``None`` draws one from NumPy's global generator, and a
     ``RandomState`` or ``Generator`` draws one from itself, as scikit-learn's estimators do.
     """
-    if random_state is None:
+    if random_state is None or random_state is np.random:
         return int(np.random.randint(2**31 - 1))
     if isinstance(random_state, np.random.RandomState):
         return int(random_state.randint(2**31 - 1))

@@ -78,6 +78,7 @@ def route(
     *,
     own: Collection[str],
     declared: Collection[str],
+    routed: Collection[str] = (),
     takes_any: bool = False,
 ) -> Routes:
     """Send each given value to where it belongs.
@@ -90,6 +91,8 @@ def route(
         Names of the estimator's own parameters.
     declared : collection of str
         Names of the parameters that the builder declares.
+    routed : collection of str
+        Names that the builder takes behind ``model__``; by default those declared.
     takes_any : bool
         Whether the builder has ``**kwargs``.
 
@@ -104,7 +107,7 @@ def route(
     for name, value in given.items():
         destination, argument = _split(name, declared)
         if destination:
-            _check_argument(name, destination, argument, declared, takes_any, own)
+            _check_argument(name, destination, argument, routed or declared, takes_any, own)
             getattr(routes, destination)[argument] = value
             continue
         in_builder = name in declared or (takes_any and name not in own)

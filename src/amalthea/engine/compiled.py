@@ -8,6 +8,8 @@ all fits that trace to it, and an epoch is one call.
 from __future__ import annotations
 
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import jax
@@ -18,11 +20,11 @@ from . import memory
 from .batches import EpochBatches, as_they_stand, shuffled
 from .epochs import Epoch, epoch_of
 from .programs import Programs, trace
-from .requests import FitRequest, FitResult, PredictRequest
+from .requests import FitRequest, FitResult, PredictRequest, plain_history, plain_value
 from .rows import Arrays, Rows, count_rows, map_arrays, take
-from .steps import State, predict_step, put_state, state_of, test_step, train_step
+from .steps import predict_step, put_state, state_of, test_step, train_step
 
-Logs = dict[str, float]
+Logs = dict[str, Any]
 
 
 class CompiledTrainer:
@@ -50,7 +52,6 @@ class CompiledTrainer:
             training.synchronise()
             if request.epochs > 0:
                 model.optimizer.finalize_variable_values(model.trainable_variables)
-        model.history.history, model.history.epoch = history, epochs
         memory.after_fit()
         return FitResult(history, epochs)
 
@@ -81,97 +82,75 @@ class _Training:
     """One fit, epoch by epoch; callbacks see the model as they do in Keras's own ``fit``."""
 
     def __init__(self, request: FitRequest, programs: Programs) -> None:
-        self._request, self._model = request, request.model
+        self._request, self._model, self._programs = request, request.model, programs
         n_rows = len(request.training)
         self._order = shuffled(n_rows, request.seed) if request.shuffle else as_they_stand(n_rows)
         self._model.reset_metrics()
         self._state = state_of(self._model)
         self._no_metrics = self._state.metrics
-        self._train: Epoch | None = None
-        self._test: Epoch | None = None
-        self._programs = programs
-        self._callbacks = keras.callbacks.CallbackList(
-            list(request.callbacks), epochs=request.epochs, model=self._model
+        self._hooks = keras.callbacks.CallbackList(
+            list(request.callbacks), add_history=True, epochs=request.epochs, model=self._model
         )
 
-    def run(self) -> tuple[dict[str, list[float]], list[int]]:
+    def run(self) -> tuple[dict[str, list[Any]], list[int]]:
         request, model = self._request, self._model
-        history: dict[str, list[float]] = {}
-        epochs: list[int] = []
-        logs: Logs = {}
-        self._prepare()
+        epochs = range(request.initial_epoch, request.epochs)
+        train, test = self._epochs() if epochs else (None, None)
         model.stop_training = False
-        self._callbacks.on_train_begin()
-        for epoch in range(request.initial_epoch, request.epochs):
-            logs = self._epoch(epoch)
-            epochs.append(epoch)
-            for name, value in logs.items():
-                history.setdefault(name, []).append(value)
+        logs: Logs = {}
+        self._hooks.on_train_begin()
+        for epoch in epochs:
+            with self._seen_by_callbacks():
+                self._hooks.on_epoch_begin(epoch)
+            logs = self._run(train, self._order(epoch))
+            if test is not None and (epoch + 1) % request.validation_freq == 0:
+                logs.update(self._validate(test))
+            with self._seen_by_callbacks():
+                self._hooks.on_epoch_end(epoch, logs)
             if model.stop_training:
                 break
-        if self._has_callbacks:
-            self._callbacks.on_train_end(logs)
-            self._state = state_of(model)
-        return history, epochs
+        with self._seen_by_callbacks():
+            self._hooks.on_train_end(logs)
+        return plain_history(model.history.history), list(model.history.epoch)
 
     def synchronise(self) -> None:
         """Give the model the state that training has reached."""
         put_state(self._model, self._state)
 
-    @property
-    def _has_callbacks(self) -> bool:
-        return bool(self._request.callbacks)
-
-    def _prepare(self) -> None:
+    def _epochs(self) -> tuple[Epoch, Epoch | None]:
         request, model = self._request, self._model
-        if request.epochs > request.initial_epoch:
-            self._train = epoch_of(
-                lambda state, data: train_step(model, state, data),
-                request.training,
-                request.batch_size,
-                self._state,
-                self._programs,
-            )
-            if request.validation is not None:
-                self._test = epoch_of(
-                    lambda state, data: test_step(model, state, data),
-                    request.validation,
-                    request.validation_batch_size,
-                    self._state,
-                    self._programs,
-                )
 
-    def _epoch(self, epoch: int) -> Logs:
-        assert self._train is not None
-        if self._has_callbacks:
-            self._callbacks.on_epoch_begin(epoch)
-            self._state = state_of(self._model)
-        state, logs = self._train(self._without_metrics(self._state), self._order(epoch))
-        self._state = state
-        if self._has_callbacks:
-            self.synchronise()
-        values = _numbers(logs)
-        if self._test is not None and (epoch + 1) % self._request.validation_freq == 0:
-            values.update(self._validate())
-        if self._has_callbacks:
-            self._callbacks.on_epoch_end(epoch, dict(values))
-            self._state = state_of(self._model)
-        return values
+        def epoch_on(step: Any, rows: Rows, batch_size: int) -> Epoch:
+            bound = lambda state, data: step(model, state, data)  # noqa: E731
+            return epoch_of(bound, rows, batch_size, self._state, self._programs)
 
-    def _validate(self) -> Logs:
-        assert self._test is not None and self._request.validation is not None
-        if self._has_callbacks:
-            self._callbacks.on_test_begin()
-        rows = np.arange(len(self._request.validation))
-        self._state, logs = self._test(self._without_metrics(self._state), rows)
-        values = _numbers(logs)
-        if self._has_callbacks:
-            self.synchronise()
-            self._callbacks.on_test_end(dict(values))
-        return {f"val_{name}": value for name, value in values.items()}
+        train = epoch_on(train_step, request.training, request.batch_size)
+        if request.validation is None:
+            return train, None
+        return train, epoch_on(test_step, request.validation, request.validation_batch_size)
 
-    def _without_metrics(self, state: State) -> State:
-        return state._replace(metrics=self._no_metrics)
+    def _run(self, epoch: Any, order: np.ndarray) -> Logs:
+        self._state, logs = epoch(self._state._replace(metrics=self._no_metrics), order)
+        return {name: plain_value(value) for name, value in sorted(logs.items())}
+
+    def _validate(self, test: Epoch) -> Logs:
+        assert self._request.validation is not None
+        with self._seen_by_callbacks():
+            self._hooks.on_test_begin()
+        logs = self._run(test, np.arange(len(self._request.validation)))
+        with self._seen_by_callbacks():
+            self._hooks.on_test_end(dict(logs))
+        return {f"val_{name}": value for name, value in logs.items()}
+
+    @contextmanager
+    def _seen_by_callbacks(self) -> Iterator[None]:
+        """The model has the state while callbacks run, and what they change in it is kept."""
+        if not self._request.callbacks:
+            yield
+            return
+        self.synchronise()
+        yield
+        self._state = state_of(self._model)
 
 
 def _create_variables(request: FitRequest) -> None:
@@ -189,7 +168,3 @@ def _weights(model: keras.Model) -> tuple[list[jax.Array], list[jax.Array]]:
         [variable.value for variable in model.trainable_variables],
         [variable.value for variable in model.non_trainable_variables],
     )
-
-
-def _numbers(logs: dict[str, Any]) -> Logs:
-    return {name: float(value) for name, value in sorted(logs.items())}

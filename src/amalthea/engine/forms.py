@@ -5,6 +5,7 @@ Keras's own ``fit`` is the reference, and answers whatever the compiled form can
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 
 import keras
@@ -31,6 +32,7 @@ class Engine:
     def __init__(self) -> None:
         self._compiled = CompiledTrainer()
         self._reference = ReferenceTrainer()
+        self._one_at_a_time = threading.RLock()
 
     @property
     def compilations(self) -> int:
@@ -44,9 +46,10 @@ class Engine:
         return replace(self._reference.fit(request), form="keras", reason=reason)
 
     def predict(self, request: PredictRequest) -> Arrays:
-        if why_not_predicted(request) is None:
-            return self._compiled.predict(request)
-        return self._reference.predict(request)
+        with self._one_at_a_time:  # a model makes its program when it first predicts
+            if why_not_predicted(request) is None:
+                return self._compiled.predict(request)
+            return self._reference.predict(request)
 
 
 def why_not_compiled(request: FitRequest) -> str | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from . import memory
 from .batches import EpochBatches, EpochClock, PaddedBatches, as_they_stand, shuffled
-from .requests import FitRequest, FitResult, PredictRequest
+from .requests import FitRequest, FitResult, PredictRequest, plain_history
 from .rows import Arrays, Rows
 
 
@@ -29,8 +29,7 @@ class ReferenceTrainer:
             verbose=request.verbose,
         )
         memory.after_fit()
-        values = {name: [float(v) for v in column] for name, column in history.history.items()}
-        return FitResult(values, list(history.epoch), form="keras")
+        return FitResult(plain_history(history.history), list(history.epoch), form="keras")
 
     def predict(self, request: PredictRequest) -> Arrays:
         batches = PaddedBatches(request.x, request.batch_size)

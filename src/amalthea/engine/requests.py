@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import keras
+import numpy as np
 
 from .rows import Arrays, Rows
 
@@ -43,10 +44,22 @@ class FitResult:
     then ``reason`` says why.
     """
 
-    history: dict[str, list[float]]
+    history: dict[str, list[Any]]
     epochs: list[int]
     form: str = "compiled"
     reason: str | None = None
+
+
+def plain_history(history: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
+    """Histories with Python's floats; a metric with a value per class keeps its arrays."""
+    return {name: [plain_value(value) for value in column] for name, column in history.items()}
+
+
+def plain_value(value: Any) -> Any:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return value if isinstance(value, str) else np.asarray(value)
 
 
 @dataclass(frozen=True)

@@ -60,12 +60,20 @@ def in_keras_floats(array: np.ndarray) -> np.ndarray:
     return array
 
 
+def in_numpy_floats(array: Any) -> np.ndarray:
+    """A model's output for NumPy and scikit-learn, which do not compute with bfloat16."""
+    array = np.asarray(array)
+    return array if array.dtype in ("float32", "float64") else array.astype("float32")
+
+
 def fits_keras_floats(array: np.ndarray) -> bool:
     """Whether no finite value becomes infinite in Keras's float type."""
-    wide = array.dtype.kind == "f" and array.dtype.itemsize > 4
-    if not wide or not array.size or keras.config.floatx() == "float64":
+    floatx = keras.config.floatx()
+    narrow = np.finfo("float16" if floatx == "float16" else "float32")
+    wide = array.dtype.kind == "f" and array.dtype.itemsize > narrow.dtype.itemsize
+    if not wide or not array.size or floatx == "float64":
         return True
-    largest = float(np.finfo("float32").max)
+    largest = float(narrow.max)
     return bool(array.max() <= largest and array.min() >= -largest)
 
 

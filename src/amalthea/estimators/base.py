@@ -14,7 +14,7 @@ from ..engine.requests import FitRequest, FitResult, PredictRequest
 from ..engine.rows import Arrays, Rows, count_rows, map_arrays, take_raw
 from ..engine.seeding import seeded
 from ..engine.trainer import current_trainer
-from ..errors import InvalidData
+from ..errors import InvalidData, InvalidParameter
 from ..randomness import draw_seed
 from ..routing import below
 from .building import input_shapes, inputs_for
@@ -131,7 +131,7 @@ class KerasEstimator(BuilderParameters):
             training, validation = self._parts(settings, x, y, weights, validation_data)
             callbacks = fit_callbacks(settings, validation is not None)
             request = self._request(settings, training, validation, callbacks)
-            self._finish(callbacks, current_trainer().fit(request))
+            self._finish(settings, callbacks, current_trainer().fit(request))
 
     def _read(self, X: Any, y: Any, reset: bool) -> tuple[Arrays, np.ndarray]:
         if y is None:
@@ -149,12 +149,14 @@ class KerasEstimator(BuilderParameters):
         """Make, build and compile a new model, and settle how the target is encoded."""
         template = map_arrays(_no_rows, x)
         family = self.__dict__.get("_family")
-        construction = Construction(settings, template, target, len(y), family)
+        policy = keras.config.dtype_policy()
+        construction = Construction(settings, template, target, len(y), policy, family)
         self.model_ = construction.build()
         self._construction = construction
         self._input_shapes = input_shapes(self.model_)
         self.n_epochs_ = 0
-        self.history_: dict[str, list[float]] = {}
+        self.history_: dict[str, list[Any]] = {}
+        self._epochs_of: dict[str, list[int]] = {}
         self.__dict__.pop("validation_rows_", None)
         self._learn(target)
 
@@ -238,10 +240,18 @@ class KerasEstimator(BuilderParameters):
             verbose=settings.values["verbose"],
         )
 
-    def _finish(self, callbacks: list[keras.callbacks.Callback], result: FitResult) -> None:
+    def _finish(
+        self, settings: Settings, callbacks: list[keras.callbacks.Callback], result: FitResult
+    ) -> None:
         before = self.history_
         new = {name: [*before.get(name, []), *values] for name, values in result.history.items()}
         self.history_ = {**before, **new}
+        self._epochs_of = dict(self._epochs_of)
+        every = settings.values.get("validation_freq", 1)
+        judged = [epoch for epoch in result.epochs if (epoch + 1) % every == 0]
+        for name, epochs in (("loss", result.epochs), ("val_loss", judged)):
+            if name in new:
+                self._epochs_of[name] = [*self._epochs_of.get(name, []), *epochs]
         self.n_epochs_ += len(result.epochs)
         self.callbacks_ = callbacks
 
@@ -296,10 +306,12 @@ class KerasEstimator(BuilderParameters):
     def best_epoch_(self) -> int:
         """The epoch of the smallest validation loss (training loss without validation), from 0."""
         check_is_fitted(self, "model_")
-        losses = self.history_.get("val_loss") or self.history_.get("loss")
-        if not losses:
-            raise AttributeError("best_epoch_ needs at least one epoch of training.")
-        return int(np.argmin(losses))
+        name = "val_loss" if "val_loss" in self.history_ else "loss"
+        losses = zip(self.history_.get(name, []), self._epochs_of.get(name, []), strict=True)
+        finite = [(loss, epoch) for loss, epoch in losses if np.isfinite(loss)]
+        if not finite:
+            raise AttributeError("best_epoch_ needs at least one epoch with a finite loss.")
+        return int(min(finite)[1])
 
     def save(self, path: Any) -> None:
         """Write the fitted estimator to a file that :func:`amalthea.load` reads.
@@ -321,6 +333,11 @@ class KerasEstimator(BuilderParameters):
         state = dict(super().__getstate__())
         state.pop("callbacks_", None)  # they may hold anything; histories are kept
         if "model_" in state:
+            if self._construction.settings is None:
+                raise InvalidParameter(
+                    "This estimator was loaded without its builder, and copies need it. Load it "
+                    "with custom_objects={'name_of_builder': builder}, or use save()."
+                )
             state["model_"] = Snapshot.of(state["model_"])
         return state
 

@@ -43,13 +43,13 @@ def make_model(
     """
     if isinstance(settings.builder, keras.Model):
         return copy_of_model(settings.builder, bool(settings.values["pretrained"]))
-    # A default that holds state, such as optimizer=Adam(), would be shared by all fits.
     if settings.values["pretrained"]:
         raise InvalidParameter(
             "pretrained=True keeps the weights of a prebuilt model, but model is a builder "
             f"({builder_name(settings.builder)}). Let the builder load its weights, and leave "
             "pretrained out."
         )
+    # A default that holds state, such as optimizer=Adam(), would be shared by all fits.
     values = own_objects({**settings.signature.stateful(), **settings.routes.model}, settings)
     if "meta" in settings.signature.asks_for:
         values["meta"] = meta

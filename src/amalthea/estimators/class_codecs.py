@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ..engine.rows import in_numpy_floats
 from ..errors import InvalidData, TargetMismatch
 from . import losses
 from .heads import Head
@@ -41,7 +42,8 @@ class Labels:
 
     def probabilities(self, output: np.ndarray) -> np.ndarray:
         """Shape (n_samples, n_classes)."""
-        output = output.reshape(len(output), -1)
+        narrow = output.dtype not in ("float32", "float64")  # bfloat16 sums to 1 within a percent
+        output = in_numpy_floats(output).reshape(len(output), -1)
         if len(self.classes) == 1:
             return np.ones((len(output), 1), dtype=output.dtype)
         if output.shape[1] == 1:
@@ -51,10 +53,11 @@ class Labels:
             return _shares(_sigmoid(output)) if self._independent else _softmax(output)
         # A linear output under a loss that is not of logits is no probability.
         inside = np.clip(output, 0, 1)
-        return _shares(inside) if self._independent or (inside != output).any() else output
+        uneven = self._independent or narrow or (inside != output).any()
+        return _shares(inside) if uneven else output
 
     def decide(self, output: np.ndarray) -> np.ndarray:
-        output = output.reshape(len(output), -1)
+        output = in_numpy_floats(output).reshape(len(output), -1)
         several = output.shape[1] > 1 and len(self.classes) > 1
         scores = output if several else self.probabilities(output)
         return self.classes[scores.argmax(axis=1)]
@@ -104,7 +107,7 @@ class Indicators:
         return y.astype("float32")
 
     def probabilities(self, output: np.ndarray) -> np.ndarray:
-        output = output.reshape(len(output), -1)
+        output = in_numpy_floats(output).reshape(len(output), -1)
         return _sigmoid(output) if self._logits else output
 
     def decide(self, output: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.base import ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
+from ..errors import InvalidParameter
 from .base import KerasEstimator
 from .class_targets import ClassTarget, read_classes
 from .settings import Settings
@@ -183,6 +184,12 @@ class KerasClassifier(ClassifierMixin, KerasEstimator):
         self
         """
         continuing = hasattr(self, "model_")
+        if continuing and classes is not None and self.n_outputs_ == 1:
+            if not np.array_equal(np.unique(classes), self.classes_):
+                raise InvalidParameter(
+                    f"classes={np.asarray(classes).tolist()} is not the same as in the first call "
+                    f"of partial_fit: {self.classes_.tolist()}."
+                )
         return self._train(X, y, sample_weight, None, {"epochs": 1}, continuing, classes)
 
     def predict_proba(self, X: Any) -> Any:

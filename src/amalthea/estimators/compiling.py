@@ -8,7 +8,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
+import numpy as np
 
+from ..engine.rows import Arrays, map_arrays
 from ..errors import InvalidModel, InvalidParameter
 from ..routing import COMPILE_ARGUMENTS
 from . import losses
@@ -51,7 +53,12 @@ def own_objects(values: Mapping[str, Any], settings: Settings) -> dict[str, Any]
     return made
 
 
-def ensure_compiled(model: keras.Model, settings: Settings, choose_loss: Callable[[], Any]) -> None:
+def ensure_compiled(
+    model: keras.Model,
+    settings: Settings,
+    choose_loss: Callable[[], Any],
+    adds_loss: Callable[[], bool],
+) -> None:
     """Compile the model, or set in a compiled one what the user asked for.
 
     Raises
@@ -68,7 +75,7 @@ def ensure_compiled(model: keras.Model, settings: Settings, choose_loss: Callabl
         _compile(model, given)
         return
     changes = _changes(model, settings)
-    if model.loss is None and "loss" not in changes and needs_loss(model):
+    if model.loss is None and "loss" not in changes and needs_loss(model) and not adds_loss():
         changes["loss"] = choose_loss()
     if changes:
         _recompile(model, model, changes)
@@ -107,6 +114,8 @@ def _changes(model: keras.Model, settings: Settings) -> dict[str, Any]:
             continue
         spec = settings.values[part] if given else _current(model, part)
         changes[part] = fresh(part, spec, nested, _RESOLVE[part])
+    if "optimizer" in changes:
+        changes["optimizer"] = _scaled_like(model.optimizer, changes["optimizer"])
     _check_metrics(changes.get("metrics"))
     return changes
 
@@ -128,16 +137,25 @@ def _recompile(model: keras.Model, source: keras.Model, changes: dict[str, Any])
             raise
         _replace_optimizer(model, changes["optimizer"])
         return
-    own = {"optimizer": _current(source, "optimizer"), "loss": source.loss}
+    own = {"optimizer": source.optimizer, "loss": source.loss}
     _compile(model, {**own, **kept, **changes})
+
+
+def _scaled_like(before: Any, optimizer: Any) -> Any:
+    """Scale the loss in the new optimizer as the builder did in the old one."""
+    scaling = keras.optimizers.LossScaleOptimizer
+    if not isinstance(before, scaling) or isinstance(optimizer, scaling):
+        return optimizer
+    return scaling(
+        keras.optimizers.get(optimizer),
+        initial_scale=before.initial_scale,
+        dynamic_growth_steps=before.dynamic_growth_steps,
+    )
 
 
 def _replace_optimizer(model: keras.Model, optimizer: Any) -> None:
     """Only the optimizer changes, and what else was compiled cannot be written out and read."""
-    fresh_one = keras.optimizers.get(optimizer)
-    if isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer):
-        fresh_one = keras.optimizers.LossScaleOptimizer(fresh_one)
-    model.optimizer = fresh_one
+    model.optimizer = keras.optimizers.get(optimizer)
 
 
 def _compiled_arguments(model: keras.Model, skip: tuple[str, ...]) -> dict[str, Any]:
@@ -178,6 +196,16 @@ def _check_metrics(metrics: Any) -> None:
             keras.metrics.get(metrics)
         except ValueError as error:
             raise InvalidParameter(f"metrics: {metrics!r} is no metric Keras knows.") from error
+
+
+def adds_loss(model: keras.Model, template: Arrays) -> bool:
+    """Whether a layer adds a loss of its own, beside the regularisers of weights.
+
+    Only a real call can tell: one row of zeros.
+    """
+    model(map_arrays(lambda array: np.zeros((1, *array.shape[1:]), array.dtype), template))
+    regularised = [v for v in model.trainable_variables if v.regularizer is not None]
+    return len(model.losses) > len(regularised)
 
 
 def _class_of_optimizer(name: str) -> Any:

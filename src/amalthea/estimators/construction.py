@@ -10,9 +10,8 @@ import keras
 import numpy as np
 
 from ..engine.rows import Arrays
-from ..errors import InvalidModel
 from .building import build_for, make_model
-from .compiling import compile_arguments, ensure_compiled, head_losses, needs_loss
+from .compiling import adds_loss, compile_arguments, ensure_compiled, head_losses
 from .features import describe_features
 from .heads import Heads
 from .settings import Settings
@@ -47,13 +46,15 @@ class Construction:
     """What a builder is called with, and for what data.
 
     ``template`` are arrays like X without rows, and ``n_samples`` counts the rows; ``family``
-    names the search that the fit belongs to. ``build`` is called under the fit's seed.
+    names the search that the fit belongs to. ``policy`` is Keras's dtype policy at the fit.
+    ``build`` is called under the fit's seed.
     """
 
     settings: Settings
     template: Arrays
     target: Any
     n_samples: int
+    policy: Any
     family: str | None = None
 
     @property
@@ -72,11 +73,22 @@ class Construction:
         ------
         InvalidModel, InvalidModelType, TargetMismatch, BuildError, InvalidParameter
         """
+        before = keras.config.dtype_policy()
+        keras.config.set_dtype_policy(self.policy)  # another process may have another one
+        try:
+            return self._build()
+        finally:
+            keras.config.set_dtype_policy(before)
+
+    def _build(self) -> keras.Model:
         settings, target = self.settings, self.target
         model = make_model(settings, self.meta, lambda: compile_arguments(settings), self.family)
         heads = build_for(model, self.template)
-        ensure_compiled(model, settings, lambda: target.default_losses(heads))
+        ensure_compiled(
+            model,
+            settings,
+            choose_loss=lambda: target.default_losses(heads),
+            adds_loss=lambda: adds_loss(model, self.template),
+        )
         target.fit_to(heads, head_losses(model, heads))
-        if model.loss is None and not model.losses and needs_loss(model):
-            raise InvalidModel("The model has no loss: give loss=..., or compile it with one.")
         return model

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -35,6 +36,9 @@ def predict_callbacks(given: Mapping[str, Any]) -> list[keras.callbacks.Callback
 
 
 def _made(argument: str, spec: Any, nested: Mapping[str, Any]) -> list[Any]:
+    for part in _flat(spec, make=False):
+        if inspect.isclass(part) and not issubclass(part, keras.callbacks.Callback):
+            raise InvalidParameter(f"{argument} must hold Keras callbacks; got {part!r}.")
     callbacks = list(_flat(fresh(argument, spec, nested, class_of_callback)))
     for callback in callbacks:
         if not isinstance(callback, keras.callbacks.Callback):
@@ -45,16 +49,17 @@ def _made(argument: str, spec: Any, nested: Mapping[str, Any]) -> list[Any]:
     return callbacks
 
 
-def _flat(callbacks: Any) -> Iterator[Any]:
+def _flat(callbacks: Any, make: bool = True) -> Iterator[Any]:
     if callbacks is None:
         return
     if isinstance(callbacks, Mapping):
         callbacks = list(callbacks.values())
     if isinstance(callbacks, list | tuple):
         for callback in callbacks:
-            yield from _flat(callback)
+            yield from _flat(callback, make)
     else:
-        yield callbacks if not isinstance(callbacks, str) else class_of_callback(callbacks)()
+        made = make and isinstance(callbacks, str)
+        yield class_of_callback(callbacks)() if made else callbacks
 
 
 def _early_stopping(settings: Settings, has_validation: bool) -> keras.callbacks.Callback:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import json
-import sys
 import tempfile
 import zipfile
 from collections.abc import Mapping
@@ -14,6 +14,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from ..engine.rows import map_arrays
 from ..errors import InvalidData, InvalidModel, InvalidParameter
 from .base import KerasEstimator
 from .building import build_for, input_shapes
@@ -39,17 +40,17 @@ def load(
     path : str or path-like
     custom_objects : dict, optional
         Functions and classes by name: the builder, custom layers, losses and metrics, or the
-        estimator's own class. A builder or other parameter that is not here is looked up in the
-        modules that are loaded.
+        estimator's own class. Beside these only Keras's own classes are found.
     safe_mode : bool, default=True
-        Run no code from the file and import no module that it names. With False, lambda layers
-        are loaded and modules are imported: only for files that you trust.
+        Run no code from the file, and call nothing that the file only names. With False, lambda
+        layers are loaded, and functions and classes are imported by the names that the file has
+        for them: only for files that you trust.
 
     Returns
     -------
     KerasClassifier or KerasRegressor
-        Fitted. Where the builder could not be found it predicts, and needs ``model=`` to be
-        fitted again.
+        Fitted. Without its builder among ``custom_objects`` it predicts, and needs ``model=`` to
+        be fitted again or copied.
 
     Raises
     ------
@@ -68,6 +69,7 @@ def load(
         if page.get("format") != FORMAT:
             raise InvalidData(f"{path} has the format {page.get('format')!r}, not {FORMAT}.")
         estimator = references.kind(page["kind"])()
+        page["learned"] = references.parameters(page["learned"])
         estimator.set_params(**references.parameters(page["given"]))
         model = _read_model(archive, references)
         _restore(estimator, page, model, _read_arrays(archive))
@@ -90,8 +92,14 @@ class _References:
         return found
 
     def parameters(self, encoded: Mapping[str, Any]) -> dict[str, Any]:
-        found = {name: self._decoded(value) for name, value in encoded.items()}
-        return {name: value for name, value in found.items() if value is not _MISSING}
+        """The parameters that can be read; one with a reference that is not found is left out."""
+        found = {}
+        for name, value in encoded.items():
+            try:
+                found[name] = self._decoded(value)
+            except LookupError:
+                continue
+        return found
 
     def _decoded(self, value: Any) -> Any:
         if isinstance(value, list):
@@ -109,15 +117,18 @@ class _References:
         return {self._decoded(key): self._decoded(member) for key, member in value["dict"]}
 
     def _find(self, module: str, name: str) -> Any:
+        """A function or class by name. The file is not believed: it could name anything at all."""
         if name in self.custom_objects:
             return self.custom_objects[name]
-        home: Any = sys.modules.get(module) if self.safe_mode else import_module(module)
-        for part in name.split("."):
-            home = getattr(home, part, _MISSING)
-        return home
-
-
-_MISSING: Any = object()
+        if not self.safe_mode:
+            home: Any = import_module(module)
+            for part in name.split("."):
+                home = getattr(home, part)
+            return home
+        for part in (keras.optimizers, keras.losses, keras.metrics, keras.optimizers.schedules):
+            if module.startswith("keras.") and inspect.isclass(getattr(part, name, None)):
+                return getattr(part, name)
+        raise LookupError(name)
 
 
 def _template(page: Mapping[str, Any]) -> Any:
@@ -158,6 +169,8 @@ def _restore(
         setattr(estimator, name, value)
     if "features" in arrays:
         estimator.feature_names_in_ = arrays["features"].astype(object)
+    if "validation_rows" in arrays:
+        estimator.validation_rows_ = arrays["validation_rows"]
     labels = [arrays[name] for name in sorted(arrays) if name.startswith("classes")]
     kind = ClassTarget if isinstance(estimator, KerasClassifier) else ValueTarget
     target: Any = kind.from_state(page["target"], labels)
@@ -167,16 +180,10 @@ def _restore(
     # Without a builder the model cannot be made again, but it is here.
     known = estimator._builder() is not None
     settings: Any = read_settings(estimator, {}) if known else None
-    estimator._construction = Construction(settings, template, target, page["n_samples"])
-    estimator._row_shapes = _row_shapes(template)
+    estimator._construction = Construction(
+        settings, template, target, page["n_samples"], keras.config.dtype_policy()
+    )
+    estimator._row_shapes = map_arrays(lambda array: array.shape[1:], template)
     estimator._input_shapes = input_shapes(model)
     estimator.model_ = model
     estimator._learn(target)
-
-
-def _row_shapes(template: Any) -> Any:
-    if isinstance(template, dict):
-        return {name: array.shape[1:] for name, array in template.items()}
-    if isinstance(template, tuple):
-        return tuple(array.shape[1:] for array in template)
-    return template.shape[1:]

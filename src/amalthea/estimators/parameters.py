@@ -86,7 +86,7 @@ class BuilderParameters(BaseEstimator):
             Values by name. A parameter that the builder requires and nobody gave is ``None``.
         """
         values = self.own_parameters()
-        for name, default in self._signature().defaults.items():
+        for name, default in self._signature().by_name.items():
             known = default is not REQUIRED
             if name in values:
                 values[name] = default if known else values[name]
@@ -122,7 +122,7 @@ class BuilderParameters(BaseEstimator):
         if not name.startswith("_") and "_given" in self.__dict__:
             if name in self._given:
                 return self._given[name]
-            default = self._signature().defaults.get(name, REQUIRED)
+            default = self._signature().by_name.get(name, REQUIRED)
             if default is REQUIRED:
                 default = _own_defaults(type(self)).get(name, REQUIRED)
             if default is not REQUIRED:
@@ -141,7 +141,7 @@ class BuilderParameters(BaseEstimator):
         return (
             not name.startswith("_")
             and not name.endswith("_")
-            and (name in self._signature().defaults)
+            and (name in self._signature().by_name)
         )
 
     def __sklearn_clone__(self) -> Self:

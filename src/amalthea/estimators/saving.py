@@ -23,7 +23,15 @@ from .. import __version__
 from ..errors import AmaltheaWarning
 
 FORMAT = 1
-_LEARNED = ("seed_", "n_epochs_", "history_", "n_features_in_", "target_type_", "n_outputs_")
+_LEARNED = (
+    "seed_",
+    "n_epochs_",
+    "history_",
+    "_epochs_of",
+    "n_features_in_",
+    "target_type_",
+    "n_outputs_",
+)
 
 
 _MISSING: Any = object()  # stands for what cannot be written
@@ -47,7 +55,7 @@ def save(estimator: Any, path: Any) -> None:
 
 
 def _page(estimator: Any) -> dict[str, Any]:
-    learned = {name: getattr(estimator, name) for name in _LEARNED}
+    learned = {name: _encoded(name, getattr(estimator, name)) for name in _LEARNED}
     encoded = {name: _encoded(name, value) for name, value in estimator._given.items()}
     return {
         "format": FORMAT,
@@ -100,8 +108,12 @@ def _shapes_and_types(template: Any) -> Any:
 
 def _arrays(estimator: Any) -> dict[str, np.ndarray]:
     arrays = {f"classes{i}": a for i, a in enumerate(estimator._target.label_arrays())}
-    names = getattr(estimator, "feature_names_in_", None)
-    return arrays if names is None else {**arrays, "features": names}
+    for name in ("feature_names_in_", "validation_rows_"):
+        if hasattr(estimator, name):
+            arrays[name.removesuffix("_").replace("feature_names_in", "features")] = getattr(
+                estimator, name
+            )
+    return arrays
 
 
 def _bytes_of(array: np.ndarray) -> bytes:

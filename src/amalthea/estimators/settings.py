@@ -26,7 +26,7 @@ class Settings:
 
     def given(self, name: str) -> bool:
         """Whether the user gave the estimator's own parameter, and no builder took it."""
-        return name in self.routes.own and name not in self.signature.defaults
+        return name in self.routes.own and name not in self.signature.by_name
 
     @property
     def epochs(self) -> int:
@@ -88,10 +88,16 @@ def read_settings(estimator: BuilderParameters, overrides: Mapping[str, Any]) ->
     builder, signature = _builder_of(estimator), estimator._signature()
     own = estimator.own_parameters()
     routes = route(
-        estimator._given, own=own, declared=signature.defaults, takes_any=signature.takes_any
+        estimator._given,
+        own=own,
+        declared=signature.by_name,
+        routed=signature.defaults,
+        takes_any=signature.takes_any,
     )
     for name in signature.required():
-        if name in own:  # a shared name that the builder requires has the estimator's default
+        if (
+            name in own and name in signature.by_name
+        ):  # a shared name that the builder requires has the estimator's default
             routes.model.setdefault(name, own[name])
     _check_required(type(estimator).__name__, builder, signature, routes)
     # The builder's default of a shared name stands in the estimator's parameters already.
@@ -122,7 +128,7 @@ def _builder_of(estimator: BuilderParameters) -> Any:
 
 def _shared_defaults(own: Mapping[str, Any], signature: BuilderSignature) -> dict[str, Any]:
     required = signature.required()
-    return {n: d for n, d in signature.defaults.items() if n in own and n not in required}
+    return {n: d for n, d in signature.by_name.items() if n in own and n not in required}
 
 
 def _check_required(kind: str, builder: Any, signature: BuilderSignature, routes: Routes) -> None:

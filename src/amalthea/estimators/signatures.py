@@ -12,6 +12,8 @@ import keras
 _STATEFUL = (keras.optimizers.Optimizer, keras.metrics.Metric, keras.callbacks.Callback)
 REQUIRED = inspect.Parameter.empty
 _BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+# Names that mean the estimator's own parameter alone: a builder means another thing by them.
+_NOT_SHARED = ("model", "build_fn", "classes", "pretrained")
 _ASKED_FOR = ("meta", "compile_kwargs")  # what the estimator supplies to builders that ask
 
 
@@ -22,6 +24,11 @@ class BuilderSignature:
     defaults: dict[str, Any]
     takes_any: bool = False
     asks_for: frozenset[str] = frozenset()
+
+    @property
+    def by_name(self) -> dict[str, Any]:
+        """Parameters that go by their plain name; the rest is reached as ``model__name``."""
+        return {name: d for name, d in self.defaults.items() if name not in _NOT_SHARED}
 
     def stateful(self) -> dict[str, Any]:
         """Defaults that are Keras objects with state of their own."""

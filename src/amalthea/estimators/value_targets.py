@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from ..engine.rows import Arrays, fits_keras_floats
+from ..engine.rows import Arrays, fits_keras_floats, in_numpy_floats
 from ..errors import InvalidData, TargetMismatch
 from . import losses
 from .heads import Head, Heads
@@ -95,7 +95,7 @@ class ValueTarget:
     def decide(self, outputs: Arrays) -> np.ndarray:
         """Values in the shape and the float type of y."""
         assert self._heads is not None
-        parts = [np.asarray(part) for part in self._heads.unpack(outputs)]
+        parts = [in_numpy_floats(part) for part in self._heads.unpack(outputs)]
         flat = np.concatenate([part.reshape(len(part), -1) for part in parts], axis=1)
         return flat.reshape(len(flat), *self._row_shape).astype(self._dtype)
 

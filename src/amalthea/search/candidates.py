@@ -44,7 +44,7 @@ def check_candidates(estimator: Any, argument: str, space: Any) -> None:
         for name, values in part.items():
             _check_not_empty(argument, name, values)
         for candidate in _one_value_each(part):
-            _check_names(estimator, candidate)
+            _check_settings(estimator, candidate)
 
 
 def _check_not_empty(argument: str, name: str, values: Any) -> None:
@@ -53,25 +53,34 @@ def _check_not_empty(argument: str, name: str, values: Any) -> None:
 
 
 def _one_value_each(part: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """The first candidate, and for each name every other value beside the first of the rest."""
-    lists = {n: list(v) for n, v in part.items() if isinstance(v, list | tuple | np.ndarray)}
-    first = {name: values[0] for name, values in lists.items()}
+    """The first candidate, and for each name every other value beside the first of the rest.
+
+    A distribution stands for itself with one value drawn from it.
+    """
+    lists = {name: _values(values) for name, values in part.items()}
+    first = {name: values[0] for name, values in lists.items() if values}
     yield first
     for name, values in lists.items():
         for value in values[1:]:
             yield {**first, name: value}
 
 
-def _check_names(estimator: Any, candidate: Mapping[str, Any]) -> None:
-    for prefix, keras_estimator in _keras_estimators(estimator):
-        own = {n[len(prefix) :]: v for n, v in candidate.items() if n.startswith(prefix)}
-        read_settings(clone(keras_estimator).set_params(**own), {})
+def _values(values: Any) -> list[Any]:
+    if hasattr(values, "rvs"):
+        return [values.rvs(random_state=np.random.RandomState(0))]
+    return list(values) if isinstance(values, list | tuple | np.ndarray) else []
 
 
-def _keras_estimators(estimator: Any) -> Iterator[tuple[str, BuilderParameters]]:
-    if isinstance(estimator, BuilderParameters):
-        yield "", estimator
-    elif hasattr(estimator, "get_params"):
-        for name, value in estimator.get_params(deep=True).items():
-            if isinstance(value, BuilderParameters):
-                yield f"{name}__", value
+def _check_settings(estimator: Any, candidate: Mapping[str, Any]) -> None:
+    """Read the settings of every Keras estimator in what the candidate makes of the estimator."""
+    try:
+        changed = clone(estimator).set_params(**clone(dict(candidate), safe=False))
+    except (TypeError, ValueError):
+        return  # scikit-learn says what is wrong
+    for keras_estimator in _keras_estimators(changed):
+        read_settings(keras_estimator, {})
+
+
+def _keras_estimators(estimator: Any) -> list[BuilderParameters]:
+    inside = estimator.get_params(deep=True).values() if hasattr(estimator, "get_params") else ()
+    return [e for e in (estimator, *inside) if isinstance(e, BuilderParameters)]

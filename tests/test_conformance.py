@@ -1,0 +1,385 @@
+"""The compiled form against Keras's own `fit`: weights, optimizer state, history, predictions.
+
+Keras is called by the test itself, on the documented seed and batch order, with a ragged last
+batch. Both compile the same functions, so on one machine the numbers are mostly equal to the bit;
+the tolerance leaves room for another order of sums.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+import amalthea
+from amalthea.engine.forms import Engine, why_not_compiled
+from amalthea.engine.requests import FitRequest, PredictRequest
+from amalthea.engine.rows import Rows
+
+L = keras.layers
+O = keras.optimizers  # noqa: E741
+N, EPOCHS, BATCH, SEED = 50, 3, 16, 3
+ENGINE = Engine()
+
+
+def table(rng: np.random.Generator) -> Any:
+    return rng.normal(size=(N, 6)).astype("float32")
+
+
+def pictures(rng: np.random.Generator) -> Any:
+    return rng.normal(size=(N, 8, 8, 2)).astype("float32")
+
+
+def series(rng: np.random.Generator) -> Any:
+    return rng.normal(size=(N, 5, 4)).astype("float32")
+
+
+def words(rng: np.random.Generator) -> Any:
+    return rng.integers(0, 12, size=(N, 5)).astype("int32")
+
+
+def two(rng: np.random.Generator) -> Any:
+    return {"a": table(rng), "b": rng.normal(size=(N, 3)).astype("float32")}
+
+
+def chain(*layers: Any) -> keras.Model:
+    return keras.Sequential([*layers, L.Dense(3, "softmax")])
+
+
+class Shift(keras.Layer):
+    """A custom layer with an attribute that its config does not tell."""
+
+    def __init__(self, by: float) -> None:
+        super().__init__()
+        self.by = by
+
+    def call(self, x: Any) -> Any:
+        return x + self.by
+
+
+class Subclassed(keras.Model):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.normal, self.last = L.Dense(5), L.BatchNormalization(), L.Dense(3)
+
+    def call(self, x: Any, training: bool = False) -> Any:
+        self.add_loss(keras.ops.mean(x**2) * 0.01)
+        return keras.ops.softmax(self.last(self.normal(self.first(x), training=training)))
+
+
+def residual() -> keras.Model:
+    x = keras.Input((6,))
+    shared = L.Dense(6, "relu")
+    return keras.Model(x, L.Dense(3, "softmax")(L.Add()([shared(shared(x)), x])))
+
+
+def attention() -> keras.Model:
+    x = keras.Input((5, 4))
+    y = L.MultiHeadAttention(2, 3, dropout=0.1)(x, x)
+    y = L.LayerNormalization()(L.Add()([x, y]))
+    return keras.Model(x, L.Dense(3, "softmax")(L.GlobalAveragePooling1D()(y)))
+
+
+def several_inputs() -> keras.Model:
+    a, b = keras.Input((6,), name="a"), keras.Input((3,), name="b")
+    return keras.Model([a, b], L.Dense(3, "softmax")(L.Concatenate()([L.Dense(4)(a), b])))
+
+
+MODELS: dict[str, tuple[Callable[[], keras.Model], Callable[..., Any]]] = {
+    "dense": (lambda: chain(L.Dense(8, "relu")), table),
+    "dropout": (lambda: chain(L.Dense(8), L.Dropout(0.4), L.GaussianNoise(0.1)), table),
+    "batch normalisation": (lambda: chain(L.Dense(8), L.BatchNormalization()), table),
+    "layer normalisation": (lambda: chain(L.LayerNormalization(), L.Dense(8, "gelu")), table),
+    "regularisers and constraints": (
+        lambda: chain(
+            L.Dense(
+                8,
+                kernel_regularizer="l1l2",
+                activity_regularizer="l2",
+                kernel_constraint=keras.constraints.MaxNorm(0.5),
+            )
+        ),
+        table,
+    ),
+    "convolution": (lambda: chain(L.Conv2D(3, 3), L.MaxPooling2D(), L.Flatten()), pictures),
+    "embedding": (lambda: chain(L.Embedding(12, 4), L.Flatten()), words),
+    "masked lstm": (lambda: chain(L.Embedding(12, 4, mask_zero=True), L.LSTM(4)), words),
+    "bidirectional gru": (lambda: chain(L.Bidirectional(L.GRU(3, dropout=0.2))), series),
+    "attention": (attention, series),
+    "residual with a shared layer": (residual, table),
+    "several inputs": (several_inputs, two),
+    "custom layer": (lambda: chain(Shift(0.5), L.Dense(4)), table),
+    "preprocessing": (lambda: chain(L.Rescaling(0.5), L.UnitNormalization(), L.Dense(4)), table),
+    "subclassed, with a loss of its own": (Subclassed, table),
+}
+OPTIMIZERS: dict[str, Callable[[], Any]] = {
+    "SGD": lambda: O.SGD(0.1, momentum=0.9, nesterov=True),
+    "RMSprop": lambda: O.RMSprop(0.01),
+    "Adagrad": lambda: O.Adagrad(0.1),
+    "Adadelta": lambda: O.Adadelta(1.0),
+    "Adam": lambda: O.Adam(0.01, amsgrad=True),
+    "AdamW": lambda: O.AdamW(0.01, weight_decay=0.1),
+    "Adamax": lambda: O.Adamax(0.01),
+    "Nadam": lambda: O.Nadam(0.01),
+    "Ftrl": lambda: O.Ftrl(0.05),
+    "Lion": lambda: O.Lion(0.001),
+    "Adafactor": lambda: O.Adafactor(0.01),
+    "schedule": lambda: O.SGD(O.schedules.CosineDecay(0.1, 10)),
+    "moving average": lambda: O.Adam(0.01, use_ema=True, ema_momentum=0.9),
+    "clipping": lambda: O.Adam(0.01, global_clipnorm=0.1),
+    "accumulation": lambda: O.Adam(0.01, gradient_accumulation_steps=2),
+    "loss scaling": lambda: O.LossScaleOptimizer(O.Adam(0.01)),
+}
+
+
+def seeded_model(build: Callable[[], keras.Model], optimizer: Any, **compiling: Any) -> keras.Model:
+    keras.utils.set_random_seed(SEED)
+    model = build()
+    compiling.setdefault("loss", "sparse_categorical_crossentropy")
+    compiling.setdefault("metrics", ["accuracy"])
+    model.compile(optimizer(), **compiling)
+    return model
+
+
+def by_keras(model: keras.Model, rows: Rows, **fit: Any) -> Any:
+    order = amalthea.batch_order(len(rows), EPOCHS, SEED)
+
+    def batches() -> Any:
+        for epoch in order:
+            for start in range(0, len(rows), BATCH):
+                yield rows.take(epoch[start : start + BATCH])
+
+    steps = -(-len(rows) // BATCH)
+    return model.fit(
+        batches(), steps_per_epoch=steps, epochs=EPOCHS, verbose=0, shuffle=False, **fit
+    )
+
+
+def by_engine(model: keras.Model, rows: Rows, **more: Any) -> Any:
+    request = FitRequest(model, rows, SEED, EPOCHS, batch_size=BATCH, **more)
+    assert why_not_compiled(request) is None
+    return ENGINE.fit(request)
+
+
+def assert_equal(ours: keras.Model, theirs: keras.Model, rtol: float = 1e-5) -> None:
+    for group in ("variables", "optimizer_variables"):
+        pairs = zip(_values(ours, group), _values(theirs, group), strict=True)
+        for one, other in pairs:
+            np.testing.assert_allclose(one, other, rtol=rtol, atol=1e-6)
+
+
+def _values(model: keras.Model, group: str) -> list[np.ndarray]:
+    variables = model.variables if group == "variables" else model.optimizer.variables
+    return [np.asarray(keras.ops.convert_to_numpy(v.value), dtype="float64") for v in variables]
+
+
+def assert_same_history(ours: Any, theirs: Any) -> None:
+    assert ours.epochs == theirs.epoch
+    assert ours.history.keys() == theirs.history.keys()
+    for name, values in theirs.history.items():
+        np.testing.assert_allclose(ours.history[name], values, rtol=1e-5, atol=1e-7)
+
+
+def data_for(make: Callable[..., Any], weighted: bool = False) -> Rows:
+    rng = np.random.default_rng(0)
+    x, y = make(rng), rng.integers(0, 3, size=N).astype("int32")
+    return Rows(x, y, rng.uniform(0.1, 2, size=N).astype("float32") if weighted else None)
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_every_kind_of_model_trains_as_keras_trains_it(kind: str) -> None:
+    build, make = MODELS[kind]
+    rows, validation = data_for(make, weighted=True), data_for(make)
+    adam = OPTIMIZERS["Adam"]
+    ours, theirs = seeded_model(build, adam), seeded_model(build, adam)
+    result = by_engine(ours, rows, validation=validation)
+    history = by_keras(theirs, rows, validation_data=(validation.x, validation.y))
+    assert result.form == "compiled"
+    assert_same_history(result, history)
+    assert_equal(ours, theirs)
+    predictions = ENGINE.predict(PredictRequest(ours, rows.x, batch_size=25))
+    np.testing.assert_allclose(
+        predictions, theirs.predict(rows.x, batch_size=25, verbose=0), rtol=1e-5, atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_every_optimizer_steps_as_in_keras(name: str) -> None:
+    rows, build = data_for(table), MODELS["dense"][0]
+    ours, theirs = (seeded_model(build, OPTIMIZERS[name]) for _ in range(2))
+    assert_same_history(by_engine(ours, rows), by_keras(theirs, rows))
+    assert_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_mixed_precision_trains_as_in_keras(policy: str) -> None:
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        rows, build = data_for(table), MODELS["dense"][0]
+        ours, theirs = (seeded_model(build, OPTIMIZERS["Adam"]) for _ in range(2))
+        assert_same_history(by_engine(ours, rows), by_keras(theirs, rows))
+        assert_equal(ours, theirs)
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+CALLBACKS: dict[str, Callable[[], Any]] = {
+    "early stopping": lambda: keras.callbacks.EarlyStopping(
+        "val_loss", patience=0, min_delta=0.5, restore_best_weights=True
+    ),
+    "plateau": lambda: keras.callbacks.ReduceLROnPlateau("loss", patience=0, min_delta=10.0),
+    "schedule": lambda: keras.callbacks.LearningRateScheduler(lambda epoch, rate: rate / 2),
+    "swapped averages": lambda: keras.callbacks.SwapEMAWeights(swap_on_epoch=True),
+}
+
+
+@pytest.mark.parametrize("name", CALLBACKS)
+def test_callbacks_see_and_do_what_they_do_in_keras(name: str) -> None:
+    rows, validation, build = data_for(table), data_for(table), MODELS["batch normalisation"][0]
+    optimizer = OPTIMIZERS["moving average" if "averages" in name else "Adam"]
+    ours, theirs = (seeded_model(build, optimizer) for _ in range(2))
+    first, second = CALLBACKS[name](), CALLBACKS[name]()
+    result = by_engine(ours, rows, validation=validation, callbacks=[first])
+    history = by_keras(
+        theirs, rows, validation_data=(validation.x, validation.y), callbacks=[second]
+    )
+    assert_same_history(result, history)
+    assert_equal(ours, theirs)
+
+
+def test_metrics_with_state_and_weights_are_those_of_keras() -> None:
+    rows = data_for(table, weighted=True)
+    rows = Rows(rows.x, np.eye(3, dtype="float32")[rows.y], rows.sample_weight)
+    compiling = {
+        "loss": keras.losses.CategoricalCrossentropy(label_smoothing=0.1),
+        "weighted_metrics": ["accuracy"],
+    }
+    ours, theirs = (
+        seeded_model(
+            MODELS["dropout"][0],
+            OPTIMIZERS["Adam"],
+            **{**compiling, "metrics": [keras.metrics.AUC(name="auc"), keras.metrics.F1Score()]},
+        )
+        for _ in range(2)
+    )
+    assert_same_history(by_engine(ours, rows), by_keras(theirs, rows))
+    assert_equal(ours, theirs)
+
+
+def test_several_outputs_train_as_in_keras() -> None:
+    def build() -> keras.Model:
+        x = keras.Input((6,))
+        hidden = L.Dense(5, "relu")(x)
+        return keras.Model(
+            x, [L.Dense(3, "softmax", name="c")(hidden), L.Dense(1, name="v")(hidden)]
+        )
+
+    compiling = {
+        "loss": ["sparse_categorical_crossentropy", "mse"],
+        "metrics": [["accuracy"], ["mae"]],
+        "loss_weights": [1.0, 0.3],
+    }
+    single = data_for(table)
+    y = [single.y, single.x[:, :1] * 2]
+    weights = np.linspace(0.5, 1.5, N).astype("float32")
+    rows = Rows(single.x, y, [weights, weights])
+    ours, theirs = (seeded_model(build, OPTIMIZERS["Adam"], **compiling) for _ in range(2))
+    assert_same_history(by_engine(ours, rows), by_keras(theirs, rows))
+    assert_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("n_rows", [10, 16, 32, 33])
+def test_any_number_of_rows_makes_the_right_batches(n_rows: int) -> None:
+    whole = data_for(table)
+    rows = Rows(whole.x[:n_rows], whole.y[:n_rows])
+    ours, theirs = (seeded_model(MODELS["dropout"][0], OPTIMIZERS["SGD"]) for _ in range(2))
+    assert_same_history(by_engine(ours, rows), by_keras(theirs, rows))
+    assert_equal(ours, theirs)
+
+
+def test_validation_every_second_epoch() -> None:
+    rows, build = data_for(table), MODELS["dense"][0]
+    ours = seeded_model(build, OPTIMIZERS["Adam"])
+    result = by_engine(ours, rows, validation=rows, validation_freq=2)
+    assert len(result.history["val_loss"]) == 1 and len(result.history["loss"]) == EPOCHS
+
+
+def test_equal_models_share_a_program_and_others_do_not() -> None:
+    engine, rows = Engine(), data_for(table)
+
+    def compiled_by(build: Callable[[], keras.Model], optimizer: str = "Adam") -> int:
+        before = engine.compilations
+        model = seeded_model(build, OPTIMIZERS[optimizer])
+        engine.fit(FitRequest(model, rows, SEED, EPOCHS, batch_size=BATCH))
+        return engine.compilations - before
+
+    dense = MODELS["dense"][0]
+    assert compiled_by(dense) == 1
+    assert compiled_by(dense) == 0  # the same, under other automatic names
+    assert compiled_by(dense, "SGD") == 1
+    assert compiled_by(lambda: chain(L.Dense(9, "relu"))) == 1
+    assert compiled_by(lambda: chain(L.Dense(8, "tanh"))) == 1
+    # Equal configs, but another number in the layer.
+    assert compiled_by(lambda: chain(Shift(0.5), L.Dense(4))) == 1
+    assert compiled_by(lambda: chain(Shift(0.5), L.Dense(4))) == 0
+    assert compiled_by(lambda: chain(Shift(0.25), L.Dense(4))) == 1
+    # A learning rate is a variable of the optimizer, and no part of the program.
+    model = seeded_model(dense, lambda: O.Adam(0.5, amsgrad=True))
+    before = engine.compilations
+    engine.fit(FitRequest(model, rows, SEED, EPOCHS, batch_size=BATCH))
+    assert engine.compilations == before
+
+
+class EveryBatch(keras.callbacks.Callback):
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        pass
+
+
+class OwnStep(keras.Model):
+    def __init__(self) -> None:
+        super().__init__()
+        self.dense = L.Dense(3, "softmax")
+
+    def call(self, x: Any) -> Any:
+        return self.dense(x)
+
+    def train_step(self, state: Any, data: Any) -> Any:
+        return super().train_step(state, data)
+
+
+@pytest.mark.parametrize(
+    ("build", "more", "reason"),
+    [
+        (OwnStep, {}, "train_step of its own"),
+        (MODELS["dense"][0], {"callbacks": [EveryBatch()]}, "follows every batch"),
+        (
+            MODELS["dense"][0],
+            {
+                "callbacks": [
+                    keras.callbacks.LambdaCallback(on_train_batch_begin=lambda batch, logs: None)
+                ]
+            },
+            "follows every batch",
+        ),
+        (MODELS["dense"][0], {"callbacks": [keras.callbacks.TerminateOnNaN()]}, "every batch"),
+        (MODELS["dense"][0], {"verbose": 2}, "progress"),
+    ],
+)
+def test_what_needs_keras_own_loop_gets_it_and_the_reason_is_kept(
+    build: Any, more: Any, reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = data_for(table)
+    model = seeded_model(build, OPTIMIZERS["Adam"])
+    result = Engine().fit(FitRequest(model, rows, SEED, 1, batch_size=BATCH, **more))
+    assert result.form == "keras" and reason in str(result.reason)
+    assert len(result.history["loss"]) == 1
+
+
+def test_a_model_compiled_to_run_eagerly_runs_eagerly() -> None:
+    model = seeded_model(MODELS["dense"][0], OPTIMIZERS["SGD"], run_eagerly=True)
+    result = Engine().fit(FitRequest(model, data_for(table), SEED, 1, batch_size=BATCH))
+    assert result.form == "keras" and "eagerly" in str(result.reason)
