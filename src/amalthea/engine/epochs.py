@@ -27,7 +27,7 @@ class Epoch(Protocol):
 
 def epoch_of(step: Step, rows: Rows, batch_size: int, state: State, programs: Programs) -> Epoch:
     """The form of an epoch that is fast for this model on this device."""
-    data = rows.take(np.arange(len(rows)))
+    data = rows.all()
     on_device = map_arrays(jnp.asarray, data)
     whole = _cut(np.arange(len(rows)), batch_size)
     traced = trace(_loop(step), state, on_device, *whole)

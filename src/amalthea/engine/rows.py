@@ -88,6 +88,12 @@ class Rows:
     def __len__(self) -> int:
         return count_rows(self.x)
 
+    def all(self) -> tuple[Arrays, ...]:
+        """Every row, as :meth:`take` gives them, without a copy where none is needed."""
+        parts = (self.x, self.y, self.sample_weight)
+        made = (map_arrays(lambda array: in_keras_floats(dense(array)), part) for part in parts)
+        return tuple(part for part in made if part is not None)
+
     def take(self, rows: np.ndarray) -> tuple[Arrays, ...]:
         parts = (self.x, self.y, self.sample_weight)
         return tuple(take(part, rows) for part in parts if part is not None)
