@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from typing import Any, Self
 
 import keras
@@ -11,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .. import arguments
 from ..engine.requests import FitRequest, FitResult, PredictRequest
-from ..engine.rows import Arrays, Rows, count_rows, map_arrays, take_raw
+from ..engine.rows import Arrays, Rows, map_arrays
 from ..engine.seeding import seeded
 from ..engine.trainer import current_trainer
 from ..errors import InvalidData, InvalidParameter
@@ -21,8 +22,10 @@ from .building import input_shapes, inputs_for
 from .construction import Construction, Target
 from .features import read_features
 from .fit_callbacks import fit_callbacks, predict_callbacks
+from .histories import best_epoch, extended
 from .holdout import hold_out
 from .parameters import BuilderParameters
+from .samples import Samples
 from .saving import save
 from .settings import Settings, read_settings
 from .snapshots import Snapshot
@@ -104,8 +107,8 @@ class KerasEstimator(BuilderParameters):
         before = dict(self.__dict__)
         try:
             settings = read_settings(self, overrides)
-            x, y = self._read(X, y, reset=not continuing)
-            self._train_on(settings, x, y, sample_weight, validation_data, continuing, classes)
+            samples = self._samples(X, y, sample_weight, reset=not continuing)
+            self._train_on(settings, samples, validation_data, continuing, classes)
         except BaseException:  # what was learned before stays, and nothing half-learned does
             self.__dict__.clear()
             self.__dict__.update(before)
@@ -115,42 +118,32 @@ class KerasEstimator(BuilderParameters):
     def _train_on(
         self,
         settings: Settings,
-        x: Arrays,
-        y: np.ndarray,
-        sample_weight: Any,
+        samples: Samples,
         validation_data: Any,
         continuing: bool,
         classes: Any,
     ) -> None:
-        weights = read_weights(sample_weight, len(y))
         seed: int = self.seed_ if continuing else draw_seed(settings.values["random_state"])
         with seeded(seed):
             if not continuing:
-                self._begin(settings, x, y, self._make_target(y, classes))
+                self._begin(settings, samples, self._make_target(samples.y, classes))
                 self.seed_ = seed
-            training, validation = self._parts(settings, x, y, weights, validation_data)
+            training, validation = self._parts(settings, samples, validation_data)
             callbacks = fit_callbacks(settings, validation is not None)
             request = self._request(settings, training, validation, callbacks)
             self._finish(settings, callbacks, current_trainer().fit(request))
 
-    def _read(self, X: Any, y: Any, reset: bool) -> tuple[Arrays, np.ndarray]:
-        if y is None:
-            self._read_target(y)
+    def _samples(self, X: Any, y: Any, sample_weight: Any, reset: bool) -> Samples:
+        labels = self._read_target(y)  # before X: a missing y is told first
         x = read_features(self, X, reset=reset)
-        y = self._read_target(y)
-        if count_rows(x) != len(y):
-            raise InvalidData(
-                "X and y have inconsistent numbers of samples: X has "
-                f"{count_rows(x)} rows, and y has {len(y)}."
-            )
-        return x, y
+        return Samples(x, labels, read_weights(sample_weight, len(labels)))
 
-    def _begin(self, settings: Settings, x: Arrays, y: np.ndarray, target: Target) -> None:
+    def _begin(self, settings: Settings, samples: Samples, target: Target) -> None:
         """Make, build and compile a new model, and settle how the target is encoded."""
-        template = map_arrays(_no_rows, x)
+        template = map_arrays(_no_rows, samples.x)
         family = self.__dict__.get("_family")
         policy = keras.config.dtype_policy()
-        construction = Construction(settings, template, target, len(y), policy, family)
+        construction = Construction(settings, template, target, len(samples), policy, family)
         self.model_ = construction.build()
         self._construction = construction
         self._input_shapes = input_shapes(self.model_)
@@ -166,35 +159,21 @@ class KerasEstimator(BuilderParameters):
         self.n_outputs_ = target.n_outputs
 
     def _parts(
-        self,
-        settings: Settings,
-        x: Arrays,
-        y: np.ndarray,
-        weights: np.ndarray | None,
-        validation_data: Any,
+        self, settings: Settings, samples: Samples, validation_data: Any
     ) -> tuple[Rows, Rows | None]:
         """The rows to train on, and those to validate on."""
-        share = settings.validation_share
         if validation_data is not None:
-            return (
-                self._training_rows(settings, x, y, weights),
-                self._validation_rows(validation_data),
+            validation = self._validation_rows(validation_data)
+        elif settings.validation_share:
+            train, held = hold_out(
+                len(samples), settings.validation_share, self.seed_, self._strata(samples.y)
             )
-        if not share:
-            return self._training_rows(settings, x, y, weights), None
-        train, held = hold_out(len(y), share, self.seed_, self._strata(y))
-        self.validation_rows_ = held
-        kept = weights if weights is None else weights[train]
-        held_weights = weights if weights is None else weights[held]
-        return (
-            self._training_rows(settings, take_raw(x, train), y[train], kept),
-            self._rows(take_raw(x, held), y[held], held_weights),
-        )
-
-    def _training_rows(
-        self, settings: Settings, x: Arrays, y: np.ndarray, weights: np.ndarray | None
-    ) -> Rows:
-        return self._rows(x, y, self._weights_for_training(settings, weights, y))
+            self.validation_rows_ = held
+            validation, samples = self._rows(samples.take(held)), samples.take(train)
+        else:
+            validation = None
+        weights = self._weights_for_training(settings, samples.weights, samples.y)
+        return self._rows(replace(samples, weights=weights)), validation
 
     def _validation_rows(self, validation_data: Any) -> Rows:
         if not isinstance(validation_data, tuple | list) or len(validation_data) not in (2, 3):
@@ -204,18 +183,15 @@ class KerasEstimator(BuilderParameters):
             )
         X, y, *weights = validation_data
         try:
-            x, y = self._read(X, y, reset=False)
-            return self._rows(x, y, read_weights(weights[0] if weights else None, len(y)))
+            return self._rows(self._samples(X, y, weights[0] if weights else None, reset=False))
         except (TypeError, ValueError) as error:
             raise InvalidData(f"validation_data: {error}") from error
 
-    def _rows(self, x: Arrays, y: np.ndarray, weights: np.ndarray | None) -> Rows:
-        encoded = self._target.encode(y)
-        # Keras weighs each output of several by the same weights.
-        x = inputs_for(self.model_, x)
-        return Rows(
-            x, encoded, weights if weights is None else map_arrays(lambda _: weights, encoded)
-        )
+    def _rows(self, samples: Samples) -> Rows:
+        encoded, weights = self._target.encode(samples.y), samples.weights
+        if weights is not None:  # Keras weighs each output of several by the same weights
+            weights = map_arrays(lambda _: samples.weights, encoded)
+        return Rows(inputs_for(self.model_, samples.x), encoded, weights)
 
     def _request(
         self,
@@ -243,15 +219,8 @@ class KerasEstimator(BuilderParameters):
     def _finish(
         self, settings: Settings, callbacks: list[keras.callbacks.Callback], result: FitResult
     ) -> None:
-        before = self.history_
-        new = {name: [*before.get(name, []), *values] for name, values in result.history.items()}
-        self.history_ = {**before, **new}
-        self._epochs_of = dict(self._epochs_of)
         every = settings.values.get("validation_freq", 1)
-        judged = [epoch for epoch in result.epochs if (epoch + 1) % every == 0]
-        for name, epochs in (("loss", result.epochs), ("val_loss", judged)):
-            if name in new:
-                self._epochs_of[name] = [*self._epochs_of.get(name, []), *epochs]
+        self.history_, self._epochs_of = extended(self.history_, self._epochs_of, result, every)
         self.n_epochs_ += len(result.epochs)
         self.callbacks_ = callbacks
 
@@ -306,12 +275,10 @@ class KerasEstimator(BuilderParameters):
     def best_epoch_(self) -> int:
         """The epoch of the smallest validation loss (training loss without validation), from 0."""
         check_is_fitted(self, "model_")
-        name = "val_loss" if "val_loss" in self.history_ else "loss"
-        losses = zip(self.history_.get(name, []), self._epochs_of.get(name, []), strict=True)
-        finite = [(loss, epoch) for loss, epoch in losses if np.isfinite(loss)]
-        if not finite:
+        best = best_epoch(self.history_, self._epochs_of)
+        if best is None:
             raise AttributeError("best_epoch_ needs at least one epoch with a finite loss.")
-        return int(min(finite)[1])
+        return best
 
     def save(self, path: Any) -> None:
         """Write the fitted estimator to a file that :func:`amalthea.load` reads.
