@@ -169,16 +169,20 @@ def test_a_builder_that_raises_is_shown_with_its_parameters_and_its_error_is_cha
 
 def test_a_builder_that_raises_by_its_own_default_shows_that_default() -> None:
     def breaks(units: int = -1) -> Any:
-        return softmax(hidden=units)
+        raise ValueError("too few")
 
     with pytest.raises(errors.BuildError) as caught:
         KerasClassifier(breaks).fit(X, Y)
     has(caught.value, "breaks(", "units=-1")
 
 
+def refuses(units: Any) -> Any:
+    raise ValueError("not so")
+
+
 @pytest.mark.parametrize(
     "builder",
-    [functools.partial(needs_units, units="many"), lambda units="many": needs_units(units)],
+    [functools.partial(refuses, units="many"), lambda units="many": refuses(units)],
     ids=["partial", "lambda"],
 )
 def test_builders_without_a_plain_name_are_named_too(builder: Any) -> None:

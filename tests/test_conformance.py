@@ -1,8 +1,8 @@
 """The compiled form against Keras's own `fit`: weights, optimizer state, history, predictions.
 
 Keras is called by the test itself, on the documented seed and batch order, with a ragged last
-batch. Both compile the same functions, so on one machine the numbers are mostly equal to the bit;
-the tolerance leaves room for another order of sums.
+batch. Both compile the same functions, so on one machine the numbers are equal to the bit; the
+tolerance leaves room for another order of sums.
 """
 
 from __future__ import annotations
@@ -383,3 +383,28 @@ def test_a_model_compiled_to_run_eagerly_runs_eagerly() -> None:
     model = seeded_model(MODELS["dense"][0], OPTIMIZERS["SGD"], run_eagerly=True)
     result = Engine().fit(FitRequest(model, data_for(table), SEED, 1, batch_size=BATCH))
     assert result.form == "keras" and "eagerly" in str(result.reason)
+
+
+class OwnFunction(keras.Sequential):
+    def make_train_function(self, force: bool = False) -> None:
+        super().make_train_function(force)
+
+
+class Asks(keras.callbacks.Callback):
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self.seen = dict(self.params)
+
+
+def test_callbacks_are_told_what_keras_tells_them() -> None:
+    rows, ours, theirs = data_for(table), Asks(), Asks()
+    by_engine(seeded_model(MODELS["dense"][0], OPTIMIZERS["SGD"]), rows, callbacks=[ours])
+    by_keras(seeded_model(MODELS["dense"][0], OPTIMIZERS["SGD"]), rows, callbacks=[theirs])
+    assert ours.seen == theirs.seen
+
+
+def test_an_estimator_tells_how_it_was_trained() -> None:
+    rows = data_for(table)
+    compiled = amalthea.KerasClassifier(MODELS["dense"][0]).fit(rows.x, rows.y)
+    assert (compiled.form_, compiled.form_reason_) == ("compiled", None)
+    own = amalthea.KerasClassifier(lambda: OwnFunction([L.Dense(3, "softmax")])).fit(rows.x, rows.y)
+    assert own.form_ == "keras" and "make_train_function" in own.form_reason_

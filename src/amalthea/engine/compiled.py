@@ -89,7 +89,12 @@ class _Training:
         self._state = state_of(self._model)
         self._no_metrics = self._state.metrics
         self._hooks = keras.callbacks.CallbackList(
-            list(request.callbacks), add_history=True, epochs=request.epochs, model=self._model
+            list(request.callbacks),
+            add_history=True,
+            model=self._model,
+            verbose=0,
+            epochs=request.epochs,
+            steps=-(-n_rows // request.batch_size),
         )
 
     def run(self) -> tuple[dict[str, list[Any]], list[int]]:

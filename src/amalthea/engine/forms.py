@@ -15,7 +15,17 @@ from .reference import ReferenceTrainer
 from .requests import FitRequest, FitResult, PredictRequest
 from .rows import Arrays, Rows, leaves
 
-_STEPS = ("train_step", "test_step", "predict_step", "fit", "evaluate", "predict")
+_STEPS = (
+    "train_step",
+    "test_step",
+    "predict_step",
+    "make_train_function",
+    "make_test_function",
+    "make_predict_function",
+    "fit",
+    "evaluate",
+    "predict",
+)
 _BATCH_HOOKS = (
     "on_batch_begin",
     "on_batch_end",

@@ -223,6 +223,7 @@ class KerasEstimator(BuilderParameters):
         self.history_, self._epochs_of = extended(self.history_, self._epochs_of, result, every)
         self.n_epochs_ += len(result.epochs)
         self.callbacks_ = callbacks
+        self.form_, self.form_reason_ = result.form, result.reason
 
     def _outputs(self, X: Any) -> Arrays:
         """The model's raw outputs for X."""

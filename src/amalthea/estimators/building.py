@@ -15,6 +15,7 @@ from ..errors import BuildError, InvalidModel, InvalidModelType, InvalidParamete
 from .compiling import compile_like, own_objects
 from .heads import Heads, heads_of
 from .settings import Settings, builder_name
+from .signatures import REQUIRED
 
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")  # Keras paints some of its messages
 
@@ -140,7 +141,7 @@ def _called(settings: Settings, values: dict[str, Any], family: str | None) -> k
             model = builder(**values)
         except Exception as error:
             raise BuildError(
-                f"{builder_name(builder)}({_written(values)}) raised "
+                f"{builder_name(builder)}({_written(settings, values)}) raised "
                 f"{type(error).__name__}: {error}"
             ) from error
     _pass_on(caught, family)
@@ -148,13 +149,15 @@ def _called(settings: Settings, values: dict[str, Any], family: str | None) -> k
         return model
     advice = " Does it end with `return model`?" if model is None else ""
     raise InvalidModelType(
-        f"{builder_name(builder)}({_written(values)}) must return a keras.Model; "
+        f"{builder_name(builder)}({_written(settings, values)}) must return a keras.Model; "
         f"it returned {model!r}.{advice}"
     )
 
 
-def _written(values: dict[str, Any]) -> str:
-    shown = {name: value for name, value in values.items() if name != "meta"}
+def _written(settings: Settings, values: dict[str, Any]) -> str:
+    """The arguments of the call, with the builder's own defaults."""
+    defaults = {n: d for n, d in settings.signature.defaults.items() if d is not REQUIRED}
+    shown = {name: value for name, value in {**defaults, **values}.items() if name != "meta"}
     return ", ".join(f"{name}={value!r}" for name, value in shown.items())
 
 

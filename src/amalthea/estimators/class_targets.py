@@ -194,6 +194,9 @@ def read_classes(y: Any) -> np.ndarray:
         raise InvalidData("Input y contains NaN or infinity.")
     if y.dtype.kind == "O" and any(map(_is_missing, y.ravel())):
         raise InvalidData("Input y contains NaN: some labels are missing.")
+    if y.dtype.kind == "O" and y.ndim == 1:  # numbers of pandas's nullable types come as objects
+        typed = np.asarray(y.tolist())
+        y = typed if typed.dtype.kind in "biuf" else y
     if y.ndim == 2 and y.shape[1] == 1:
         return column_or_1d(y, warn=True)
     if y.ndim not in (1, 2):

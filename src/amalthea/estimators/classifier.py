@@ -61,8 +61,8 @@ class KerasClassifier(ClassifierMixin, KerasEstimator):
     class_weight : dict, list of dict, "balanced" or None, default=None
         Weights by class, as the labels of y are written.
     classes : array-like, default=None
-        All classes there are. Needed only where y may lack some and the labels are not the
-        numbers of the model's units.
+        All classes there are (for several outputs a list of them, one for each column of y).
+        Needed only where y may lack some and the labels are not the numbers of the model's units.
     shuffle : bool, default=True
         Take the rows of each epoch in the order of :func:`amalthea.batch_order`; else as they are.
     verbose : int, default=0
@@ -100,6 +100,10 @@ class KerasClassifier(ClassifierMixin, KerasEstimator):
         Rows that were kept back, where some were.
     callbacks_ : list of keras.callbacks.Callback
         The copies that the last fit used.
+    form_ : str
+        How the last fit was trained: ``"compiled"``, or ``"keras"`` for Keras's own ``fit``.
+    form_reason_ : str or None
+        Why it needed Keras's own ``fit``.
 
     Examples
     --------

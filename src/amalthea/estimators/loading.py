@@ -49,8 +49,8 @@ def load(
     Returns
     -------
     KerasClassifier or KerasRegressor
-        Fitted. Without its builder among ``custom_objects`` it predicts, and needs ``model=`` to
-        be fitted again or copied.
+        Fitted. Without its builder among ``custom_objects`` it predicts, but cannot be
+        copied or pickled, and needs ``model=`` to be fitted again.
 
     Raises
     ------

@@ -55,6 +55,8 @@ class KerasRegressor(RegressorMixin, KerasEstimator):
     n_epochs_, best_epoch_, seed_ : int
     validation_rows_ : ndarray of int
     callbacks_ : list of keras.callbacks.Callback
+    form_ : str
+    form_reason_ : str or None
 
     Examples
     --------
