@@ -145,7 +145,9 @@ def test_a_builder_with_kwargs_takes_any_name_but_the_estimators() -> None:
 
 def test_an_unknown_name_is_told_in_fit_with_the_nearest_one() -> None:
     estimator = KerasClassifier(create_model, unitz=5)
-    with pytest.raises(UnknownParameter, match=r"'unitz'.*activation, units.*mean 'units'\?"):
+    with pytest.raises(
+        UnknownParameter, match=r"'unitz'. Did you mean 'units'\?.*activation, units"
+    ):
         estimator.fit([[0.0]], [0])
 
 

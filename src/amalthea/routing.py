@@ -169,9 +169,9 @@ def _unknown(name: str, own: Collection[str], declared: Collection[str]) -> Unkn
     prefixes = ", ".join(f"{destination}__" for destination in DESTINATIONS)
     builder = ", ".join(sorted(declared)) or "none"
     return UnknownParameter(
-        f"Unknown parameter {name!r}. The builder declares: {builder}. The estimator has: "
-        f"{', '.join(sorted(own))}. Routed names start with {prefixes}."
-        + nearest(name.removeprefix("model__"), known)
+        f"Unknown parameter {name!r}.{nearest(name.removeprefix('model__'), known)} The builder "
+        f"declares: {builder}. The estimator has: {', '.join(sorted(own))}. Routed names start "
+        f"with {prefixes}."
     )
 
 

@@ -28,7 +28,7 @@ class ClassTarget:
 
     def __init__(self, y: np.ndarray, classes: Any = None) -> None:
         for part in columns_of(y) if y.ndim == 2 and y.dtype.kind == "O" else [y]:
-            check_classification_targets(part)
+            _check_labels(part)
         self.kind = _kind(y, classes)
         self._row_shape = y.shape[1:]
         self._dtype = y.dtype
@@ -202,6 +202,13 @@ def read_classes(y: Any) -> np.ndarray:
     if y.ndim not in (1, 2):
         raise InvalidData(f"y must have 1 or 2 dimensions; got an array of shape {y.shape}.")
     return y
+
+
+def _check_labels(labels: np.ndarray) -> None:
+    try:
+        check_classification_targets(labels)
+    except ValueError as error:
+        raise InvalidData(f"y must hold class labels. {error}") from error
 
 
 def columns_of(y: np.ndarray) -> list[np.ndarray]:
