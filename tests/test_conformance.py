@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import keras
 import numpy as np
 import pytest
@@ -408,3 +409,19 @@ def test_an_estimator_tells_how_it_was_trained() -> None:
     assert (compiled.form_, compiled.form_reason_) == ("compiled", None)
     own = amalthea.KerasClassifier(lambda: OwnFunction([L.Dense(3, "softmax")])).fit(rows.x, rows.y)
     assert own.form_ == "keras" and "make_train_function" in own.form_reason_
+
+
+def test_another_precision_of_matrix_products_is_another_program() -> None:
+    engine, rows = Engine(), data_for(table)
+
+    def fit() -> None:
+        model = seeded_model(MODELS["dense"][0], OPTIMIZERS["SGD"])
+        engine.fit(FitRequest(model, rows, SEED, 1, batch_size=BATCH))
+
+    fit()
+    before = engine.compilations
+    with jax.default_matmul_precision("float32"):
+        fit()
+    assert engine.compilations == before + 1
+    fit()
+    assert engine.compilations == before + 1

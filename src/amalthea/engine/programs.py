@@ -17,6 +17,8 @@ import jax
 import numpy as np
 
 PROGRAMS_KEPT = 128
+# Settings of JAX that a program is compiled by, and that its text does not show.
+_COMPILED_BY = ("jax_default_matmul_precision", "jax_default_device", "jax_platforms")
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ def trace(function: Callable[..., Any], *arguments: Any) -> Traced:
     traced = jax.jit(function).trace(*arguments)
     text = str(traced.jaxpr)
     digest = hashlib.sha256(text.encode())
+    digest.update(str([getattr(jax.config, name) for name in _COMPILED_BY]).encode())
     for structure in (arguments, traced.out_info):
         digest.update(str(jax.tree.structure(structure)).encode())
     for constant in _constants(traced.jaxpr):
