@@ -231,3 +231,44 @@ def test_partial_fit_holds_to_the_classes_of_its_first_call(iris: Any) -> None:
     fitted.partial_fit(X, y, classes=[0, 1, 2])
     with pytest.raises(InvalidParameter, match="not the same as in the first call"):
         fitted.partial_fit(X, y, classes=[0, 1, 2, 3])
+
+
+def eleven_outputs() -> keras.Model:
+    x = keras.Input((4,))
+    heads = [keras.layers.Dense(2 + i, "softmax")(x) for i in range(11)]
+    return keras.Model(x, heads)
+
+
+def test_more_than_ten_outputs_keep_their_order_in_a_file(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(60, 4))
+    y = np.column_stack([np.arange(60) % (2 + i) for i in range(11)])
+    fitted = quick(eleven_outputs).fit(X, y)
+    fitted.save(tmp_path / "file")
+    loaded = amalthea.load(tmp_path / "file")
+    assert [len(c) for c in loaded.classes_] == [2 + i for i in range(11)]
+    assert np.array_equal(loaded.predict(X), fitted.predict(X))
+
+
+def test_a_configuration_in_a_file_imports_no_module(iris: Any, tmp_path: Path) -> None:
+    (tmp_path / "planted_module.py").write_text("raise SystemExit('imported')\n")
+    quick().fit(*iris).save(tmp_path / "good")
+    planted = {"module": "planted_module", "class_name": "Thing", "config": {}}
+    with zipfile.ZipFile(tmp_path / "good") as good, zipfile.ZipFile(tmp_path / "bad", "w") as bad:
+        for name in good.namelist():
+            content = good.read(name)
+            if name == "estimator.json":
+                page = json.loads(content)
+                adam = {"module": "keras.optimizers", "class_name": "Adam"}
+                page["given"]["optimizer"] = {"keras": adam | {"config": {"x": [planted]}}}
+                content = json.dumps(page).encode()
+            bad.writestr(name, content)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(tmp_path)
+        loaded = amalthea.load(tmp_path / "bad")
+    assert loaded.optimizer == "rmsprop"  # left out, since it cannot be read safely
+
+
+def test_truth_values_of_numpy_are_flags(iris: Any) -> None:
+    fitted = quick(shuffle=np.bool_(False), warm_start=np.bool_(True)).fit(*iris)
+    assert fitted.fit(*iris).n_epochs_ == 2

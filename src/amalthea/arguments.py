@@ -5,6 +5,8 @@ from __future__ import annotations
 import numbers
 from typing import Any
 
+import numpy as np
+
 from .errors import InvalidParameter
 
 
@@ -27,9 +29,7 @@ def fraction(name: str, value: Any) -> float:
 
 
 def flag(name: str, value: Any) -> bool:
-    if isinstance(value, bool) or (isinstance(value, numbers.Integral) and value in (0, 1)):
-        return bool(value)
-    if type(value).__name__ == "bool":  # numpy.bool, as grids made with NumPy have it
+    if isinstance(value, np.bool_) or (isinstance(value, numbers.Integral) and value in (0, 1)):
         return bool(value)
     raise InvalidParameter(f"{name} must be True or False; got {value!r}.")
 

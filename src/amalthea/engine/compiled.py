@@ -22,7 +22,7 @@ from .epochs import Epoch, epoch_of
 from .programs import Programs, trace
 from .requests import FitRequest, FitResult, PredictRequest, plain_history, plain_value
 from .rows import Arrays, Rows, count_rows, map_arrays, take
-from .steps import predict_step, put_state, state_of, test_step, train_step
+from .steps import predict_step, put_state, state_of, test_step, train_step, weights_of
 
 Logs = dict[str, Any]
 
@@ -57,7 +57,7 @@ class CompiledTrainer:
 
     def predict(self, request: PredictRequest) -> Arrays:
         model, n_rows = request.model, count_rows(request.x)
-        weights = _weights(model)
+        weights = weights_of(model)
         batches = []
         program = None
         for start in range(0, n_rows, request.batch_size):
@@ -163,13 +163,6 @@ def _create_variables(request: FitRequest) -> None:
 
     Metrics and the optimizer get their variables there, from the shapes of the first batch.
     """
-    rows: Rows = request.training
+    rows = request.training
     batches = EpochBatches(rows, request.batch_size, as_they_stand(len(rows)))
     request.model.fit(batches, epochs=0, verbose=0)
-
-
-def _weights(model: keras.Model) -> tuple[list[jax.Array], list[jax.Array]]:
-    return (
-        [variable.value for variable in model.trainable_variables],
-        [variable.value for variable in model.non_trainable_variables],
-    )

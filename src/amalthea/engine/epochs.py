@@ -28,13 +28,11 @@ class Epoch(Protocol):
 def epoch_of(step: Step, rows: Rows, batch_size: int, state: State, programs: Programs) -> Epoch:
     """The form of an epoch that is fast for this model on this device."""
     data = rows.all()
-    on_device = map_arrays(jnp.asarray, data)
-    whole = _cut(np.arange(len(rows)), batch_size)
-    traced = trace(_loop(step), state, on_device, *whole)
+    traced = trace(_loop(step), state, data, *_cut(np.arange(len(rows)), batch_size))
     # XLA's convolutions on CPU are several times slower inside a loop (JAX issue 12868).
     if jax.default_backend() == "cpu" and "conv_general_dilated" in traced.text:
         return _HostDriven(step, data, batch_size, state, programs)
-    program = programs(traced)
+    program, on_device = programs(traced), map_arrays(jnp.asarray, data)
     return lambda state, order: program(state, on_device, *_cut(order, batch_size))
 
 

@@ -69,10 +69,7 @@ def why_not_compiled(request: FitRequest) -> str | None:
         _of_model(request.model, training=True)
         or _of_rows(parts)
         or ("verbose shows Keras's progress" if request.verbose else None)
-        or next(
-            (_of_callback(callback) for callback in request.callbacks if _of_callback(callback)),
-            None,
-        )
+        or next(filter(None, map(_of_callback, request.callbacks)), None)
     )
 
 

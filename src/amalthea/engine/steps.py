@@ -27,6 +27,14 @@ def state_of(model: keras.Model) -> State:
     return State(*([variable.value for variable in group] for group in _variables(model)))
 
 
+def weights_of(model: keras.Model) -> tuple[Arrays, Arrays]:
+    """What a prediction needs of the state."""
+    return (
+        [variable.value for variable in model.trainable_variables],
+        [variable.value for variable in model.non_trainable_variables],
+    )
+
+
 def put_state(model: keras.Model, state: State) -> None:
     for group, values in zip(_variables(model), state, strict=True):
         for variable, value in zip(group, values, strict=True):

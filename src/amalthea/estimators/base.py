@@ -18,12 +18,12 @@ from ..engine.trainer import current_trainer
 from ..errors import InvalidData, InvalidParameter
 from ..randomness import draw_seed
 from ..routing import below
-from .building import input_shapes, inputs_for
 from .construction import Construction, Target
 from .features import read_features
 from .fit_callbacks import fit_callbacks, predict_callbacks
 from .histories import best_epoch, extended
 from .holdout import hold_out
+from .model_inputs import input_shapes, inputs_for
 from .parameters import BuilderParameters
 from .samples import Samples
 from .saving import save

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 import warnings
 from collections import OrderedDict
@@ -10,10 +9,12 @@ from typing import Any
 
 import keras
 
-from ..engine.rows import Arrays, in_keras_floats, map_arrays
+from ..engine.rows import Arrays, map_arrays
 from ..errors import BuildError, InvalidModel, InvalidModelType, InvalidParameter
-from .compiling import compile_like, own_objects
+from .compiling import own_objects
 from .heads import Heads, heads_of
+from .model_inputs import check_inputs, inputs_for, symbol_like
+from .prebuilt import copy_of_model
 from .settings import Settings, builder_name
 from .signatures import REQUIRED
 
@@ -67,10 +68,10 @@ def build_for(model: keras.Model, x: Arrays) -> Heads:
     InvalidModel
         When the model does not accept rows like those of ``x``.
     """
-    _check_inputs(model, x)
+    check_inputs(model, x)
     x = inputs_for(model, x)
     try:
-        outputs = model(map_arrays(_symbol, x))
+        outputs = model(map_arrays(symbol_like, x))
     except Exception as error:
         shapes = map_arrays(lambda array: tuple(array.shape[1:]), x)
         words = _COLOURS.sub("", str(error))
@@ -78,59 +79,6 @@ def build_for(model: keras.Model, x: Arrays) -> Heads:
             f"The model does not accept X with rows of shape {shapes}: {words}"
         ) from error
     return heads_of(model, outputs)
-
-
-def inputs_for(model: keras.Model, x: Arrays) -> Arrays:
-    """x as the model takes it: one array alone where it has one input, whatever X came in."""
-    declared = _declared(model)
-    alone = declared is not None and not isinstance(declared, dict | list | tuple)
-    if alone and isinstance(x, dict | tuple) and len(x) == 1:
-        return x[0] if isinstance(x, tuple) else next(iter(x.values()))
-    return x
-
-
-def input_shapes(model: keras.Model) -> Any:
-    """Shapes of a row as the model's inputs declare them (None where open), or None if unknown."""
-    declared = _declared(model)
-    if declared is None:
-        return None
-    if isinstance(declared, list | tuple):
-        names = [tensor.name for tensor in declared]
-        return {name: tuple(t.shape[1:]) for name, t in zip(names, declared, strict=True)}
-    return map_arrays(lambda tensor: tuple(tensor.shape[1:]), declared)
-
-
-def copy_of_model(model: keras.Model, with_weights: bool) -> keras.Model:
-    """A clone with new initial weights, or with the model's own; compiled as the model is."""
-    try:
-        if _has_inputs(model) or isinstance(model, keras.Sequential):
-            clone = keras.models.clone_model(model, clone_function=_clone_layer)
-        else:
-            clone = keras.models.clone_model(model)
-    except Exception as error:
-        raise InvalidModel(
-            f"The prebuilt model {model.name!r} cannot be cloned: {error}. Give model= a function "
-            "that builds it."
-        ) from error
-    if with_weights and not model.built:
-        raise InvalidModel(
-            f"pretrained=True, but the model {model.name!r} is not built and has no weights yet."
-        )
-    if with_weights:
-        if not clone.built and model.built and getattr(model, "input_shape", None):
-            clone.build(model.input_shape)
-        clone.set_weights(model.get_weights())
-    if model.compiled:
-        compile_like(clone, model)
-    return clone
-
-
-def _clone_layer(layer: keras.Layer) -> keras.Layer:
-    if isinstance(layer, keras.layers.Lambda):  # the function is at hand, nothing is loaded
-        return keras.layers.Lambda.from_config(layer.get_config(), safe_mode=False)
-    if isinstance(layer, keras.Model) and _has_inputs(layer):
-        return keras.models.clone_model(layer, clone_function=_clone_layer)
-    return type(layer).from_config(layer.get_config())
 
 
 def _called(settings: Settings, values: dict[str, Any], family: str | None) -> keras.Model:
@@ -176,63 +124,3 @@ def _pass_on(caught: list[warnings.WarningMessage], family: str | None) -> None:
             continue
         told.add(key)
         warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
-
-
-def _symbol(array: Any) -> keras.KerasTensor:
-    dtype = in_keras_floats(array[:0]).dtype if not hasattr(array, "toarray") else None
-    name = keras.config.floatx() if dtype is None else _standard(dtype.name)
-    return keras.KerasTensor((None, *array.shape[1:]), dtype=name)
-
-
-def _standard(name: str) -> str:
-    return "string" if name.startswith(("str", "bytes")) else name
-
-
-def _has_inputs(model: keras.Model) -> bool:
-    """Whether the model is a graph from declared inputs, as functional models are."""
-    return inspect.isdatadescriptor(getattr(type(model), "input", None)) and bool(
-        getattr(model, "inputs", None)
-    )
-
-
-def _declared(model: keras.Model) -> Any:
-    """The symbolic inputs of a model in its own structure, or None where it declares none."""
-    if not _has_inputs(model):
-        return None
-    # A Sequential's `input` is that of its first call.
-    declared = model.inputs if isinstance(model, keras.Sequential) else model.input
-    single = isinstance(declared, list | tuple) and len(declared) == 1
-    return declared[0] if single else declared
-
-
-def _check_inputs(model: keras.Model, x: Arrays) -> None:
-    declared = list(model.inputs) if _has_inputs(model) else []
-    if not declared:
-        return
-    names = [tensor.name for tensor in declared]
-    structure = _declared(model)
-    wanted = set(structure) if isinstance(structure, dict) else set(names)
-    if isinstance(x, dict):
-        if set(x) != wanted and (len(x) > 1 or len(wanted) > 1):
-            raise InvalidModel(
-                f"The model has the inputs {sorted(wanted)}, but X has {sorted(x)}. "
-                "Name the arrays of Inputs(...) as the model names its inputs."
-            )
-    elif (len(x) if isinstance(x, tuple) else 1) != len(declared):
-        count = len(x) if isinstance(x, tuple) else 1
-        raise InvalidModel(
-            f"The model has {len(declared)} inputs {names}, but X has {count} "
-            f"array{'s' * (count > 1)}. Use amalthea.Inputs({names[0]}=..., ...)."
-        )
-    elif not isinstance(x, tuple):
-        _check_shape(declared[0], x)
-
-
-def _check_shape(tensor: Any, array: Any) -> None:
-    wanted, came = tuple(tensor.shape[1:]), tuple(array.shape[1:])
-    same_rank = len(wanted) == len(came)
-    if same_rank and any(w not in (None, c) for w, c in zip(wanted, came, strict=True)):
-        raise InvalidModel(
-            f"The model takes rows of shape {wanted}, but X has rows of shape {came}. Build it "
-            "for meta['n_features_in_'] features, or leave the input shape out."
-        )

@@ -225,13 +225,6 @@ def _class_of_metric(name: str) -> Any:
     return metric if inspect.isclass(metric) else type(metric)
 
 
-def class_of_callback(name: str) -> Any:
-    found = getattr(keras.callbacks, name, None)
-    if found is None:
-        raise InvalidParameter(f"callbacks: keras.callbacks has no {name!r}.")
-    return found
-
-
 _RESOLVE: dict[str, Resolve] = {
     "optimizer": _class_of_optimizer,
     "loss": losses.class_for,

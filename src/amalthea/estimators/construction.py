@@ -14,6 +14,7 @@ from .building import build_for, make_model
 from .compiling import adds_loss, compile_arguments, ensure_compiled, head_losses
 from .features import describe_features
 from .heads import Heads
+from .model_inputs import inputs_for
 from .settings import Settings
 
 
@@ -88,7 +89,7 @@ class Construction:
             model,
             settings,
             choose_loss=lambda: target.default_losses(heads),
-            adds_loss=lambda: adds_loss(model, self.template),
+            adds_loss=lambda: adds_loss(model, inputs_for(model, self.template)),
         )
         target.fit_to(heads, head_losses(model, heads))
         return model

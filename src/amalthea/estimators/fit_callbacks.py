@@ -10,7 +10,6 @@ import keras
 
 from ..errors import InvalidParameter
 from ..routing import below
-from .compiling import class_of_callback
 from .objects import fresh
 from .settings import Settings
 
@@ -39,7 +38,7 @@ def _made(argument: str, spec: Any, nested: Mapping[str, Any]) -> list[Any]:
     for part in _flat(spec, make=False):
         if inspect.isclass(part) and not issubclass(part, keras.callbacks.Callback):
             raise InvalidParameter(f"{argument} must hold Keras callbacks; got {part!r}.")
-    callbacks = list(_flat(fresh(argument, spec, nested, class_of_callback)))
+    callbacks = list(_flat(fresh(argument, spec, nested, _class_of_callback)))
     for callback in callbacks:
         if not isinstance(callback, keras.callbacks.Callback):
             raise InvalidParameter(
@@ -59,7 +58,7 @@ def _flat(callbacks: Any, make: bool = True) -> Iterator[Any]:
             yield from _flat(callback, make)
     else:
         made = make and isinstance(callbacks, str)
-        yield class_of_callback(callbacks)() if made else callbacks
+        yield _class_of_callback(callbacks)() if made else callbacks
 
 
 def _early_stopping(settings: Settings, has_validation: bool) -> keras.callbacks.Callback:
@@ -69,3 +68,10 @@ def _early_stopping(settings: Settings, has_validation: bool) -> keras.callbacks
         patience=int(settings.values["patience"]),
         restore_best_weights=bool(settings.values["restore_best_weights"]),
     )
+
+
+def _class_of_callback(name: str) -> Any:
+    found = getattr(keras.callbacks, name, None)
+    if found is None:
+        raise InvalidParameter(f"callbacks: keras.callbacks has no {name!r}.")
+    return found

@@ -17,11 +17,12 @@ import numpy as np
 from ..engine.rows import map_arrays
 from ..errors import InvalidData, InvalidModel, InvalidParameter
 from .base import KerasEstimator
-from .building import build_for, input_shapes
+from .building import build_for
 from .class_targets import ClassTarget
 from .classifier import KerasClassifier
 from .compiling import head_losses
 from .construction import Construction
+from .model_inputs import input_shapes
 from .regressor import KerasRegressor
 from .saving import FORMAT
 from .settings import read_settings
@@ -109,12 +110,24 @@ class _References:
         if "reference" in value:
             return self._find(*value["reference"])
         if "keras" in value:
+            self._check_modules(value["keras"])
             return keras.saving.deserialize_keras_object(
                 value["keras"], custom_objects=self.custom_objects, safe_mode=self.safe_mode
             )
         if "tuple" in value:
             return tuple(self._decoded(member) for member in value["tuple"])
         return {self._decoded(key): self._decoded(member) for key, member in value["dict"]}
+
+    def _check_modules(self, config: Any) -> None:
+        """Keras imports the modules that a configuration names; let it import only its own."""
+        members = config.values() if isinstance(config, dict) else config
+        for member in members if isinstance(config, dict | list) else ():
+            self._check_modules(member)
+        if self.safe_mode and isinstance(config, dict) and "class_name" in config:
+            module = config.get("module") or "builtins"
+            own = module == "builtins" or module.partition(".")[0] == "keras"
+            if not own and config["class_name"] not in self.custom_objects:
+                raise LookupError(config["class_name"])
 
     def _find(self, module: str, name: str) -> Any:
         """A function or class by name. The file is not believed: it could name anything at all."""
@@ -167,11 +180,12 @@ def _restore(
 ) -> None:
     for name, value in page["learned"].items():
         setattr(estimator, name, value)
-    if "features" in arrays:
-        estimator.feature_names_in_ = arrays["features"].astype(object)
-    if "validation_rows" in arrays:
-        estimator.validation_rows_ = arrays["validation_rows"]
-    labels = [arrays[name] for name in sorted(arrays) if name.startswith("classes")]
+    if "feature_names_in_" in arrays:
+        estimator.feature_names_in_ = arrays["feature_names_in_"].astype(object)
+    if "validation_rows_" in arrays:
+        estimator.validation_rows_ = arrays["validation_rows_"]
+    n_columns = sum(name.startswith("classes") for name in arrays)
+    labels = [arrays[f"classes{i}"] for i in range(n_columns)]
     kind = ClassTarget if isinstance(estimator, KerasClassifier) else ValueTarget
     target: Any = kind.from_state(page["target"], labels)
     template = _template(page["template"])

@@ -116,7 +116,7 @@ def _arguments(
     Where that argument is not given, the one in the ``config`` of an instance is meant.
     """
     made = {name: value for name, value in nested.items() if "__" not in name}
-    for head in {name.partition("__")[0] for name in nested if "__" in name}:
+    for head in sorted({name.partition("__")[0] for name in nested if "__" in name}):
         if head not in made and isinstance(config.get(head), Mapping):
             made[head] = keras.saving.deserialize_keras_object(config[head])
         if head not in made:
@@ -147,7 +147,7 @@ def _with_arguments(argument: str, thing: Any, arguments: dict[str, Any]) -> Any
         return _callback_with(argument, copy_of(thing), arguments)
     if hasattr(thing, "get_config") and hasattr(type(thing), "from_config"):
         config = quietly(thing.get_config)
-        for name in arguments.keys() - config.keys():
+        for name in sorted(arguments.keys() - config.keys()):
             raise InvalidParameter(
                 f"{argument}__{name}={arguments[name]!r} has nowhere to go: {type(thing).__name__} "
                 f"takes {', '.join(sorted(config))}.{nearest(name, config)}"

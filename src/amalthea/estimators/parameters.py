@@ -42,14 +42,9 @@ class BuilderParameters(BaseEstimator):
             if name in named or value is not defaults.get(name, REQUIRED):
                 self._given[name] = value
         if named >= defaults.keys():  # everything at once, as get_params gives it
-            given, self._given = (
-                self._given,
-                {
-                    name: self._given[name]
-                    for name in ("model", "build_fn")
-                    if self._given[name] is not None
-                },
-            )
+            given, self._given = self._given, {}
+            builder = {name: given[name] for name in ("model", "build_fn") if name in given}
+            self._given = {name: value for name, value in builder.items() if value is not None}
             self.set_params(**given)
 
     @classmethod

@@ -108,12 +108,8 @@ def _shapes_and_types(template: Any) -> Any:
 
 def _arrays(estimator: Any) -> dict[str, np.ndarray]:
     arrays = {f"classes{i}": a for i, a in enumerate(estimator._target.label_arrays())}
-    for name in ("feature_names_in_", "validation_rows_"):
-        if hasattr(estimator, name):
-            arrays[name.removesuffix("_").replace("feature_names_in", "features")] = getattr(
-                estimator, name
-            )
-    return arrays
+    learned = ("feature_names_in_", "validation_rows_")
+    return arrays | {name: getattr(estimator, name) for name in learned if hasattr(estimator, name)}
 
 
 def _bytes_of(array: np.ndarray) -> bytes:

@@ -94,11 +94,8 @@ def read_settings(estimator: BuilderParameters, overrides: Mapping[str, Any]) ->
         routed=signature.defaults,
         takes_any=signature.takes_any,
     )
-    for name in signature.required():
-        if (
-            name in own and name in signature.by_name
-        ):  # a shared name that the builder requires has the estimator's default
-            routes.model.setdefault(name, own[name])
+    for name in own.keys() & signature.by_name.keys() & set(signature.required()):
+        routes.model.setdefault(name, own[name])  # required and shared: the estimator's default
     _check_required(type(estimator).__name__, builder, signature, routes)
     # The builder's default of a shared name stands in the estimator's parameters already.
     values = {**own, **_shared_defaults(own, signature), **routes.own}
