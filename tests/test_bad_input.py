@@ -18,6 +18,7 @@ from sklearn.exceptions import NotFittedError
 from amalthea import GridSearchCV, Inputs, KerasClassifier, KerasRegressor, errors
 from amalthea.engine.requests import FitRequest, FitResult, PredictRequest
 from amalthea.engine.trainer import training_with
+from trainers import OneByOne
 
 # Keras's Variable.__array__ has no copy argument, which NumPy 2 wants.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -33,11 +34,11 @@ class TrainingStarted(AssertionError):
     """Something that should have been refused has reached the trainer."""
 
 
-class NoTraining:
+class NoTraining(OneByOne):
     def fit(self, request: FitRequest) -> FitResult:
         raise TrainingStarted
 
-    def predict(self, request: PredictRequest) -> Any:
+    def answer(self, request: PredictRequest) -> Any:
         raise TrainingStarted
 
 
@@ -665,13 +666,13 @@ def test_a_refused_second_fit_leaves_the_first_in_place() -> None:
             np.testing.assert_array_equal(estimator.predict(X), before.argmax(axis=1))
 
 
-class Untrained:
+class Untrained(OneByOne):
     """Accepts every fit and trains nothing."""
 
     def fit(self, request: FitRequest) -> FitResult:
         return FitResult({}, [])
 
-    def predict(self, request: PredictRequest) -> Any:
+    def answer(self, request: PredictRequest) -> Any:
         return keras.ops.convert_to_numpy(request.model(request.x.astype("float32")))
 
 

@@ -159,10 +159,17 @@ def by_keras(model: keras.Model, rows: Rows, **fit: Any) -> Any:
     )
 
 
+def trained(engine: Engine, request: FitRequest) -> Any:
+    (result,) = engine.train([request])
+    if isinstance(result, Exception):
+        raise result
+    return result
+
+
 def by_engine(model: keras.Model, rows: Rows, **more: Any) -> Any:
     request = FitRequest(model, rows, SEED, EPOCHS, batch_size=BATCH, **more)
     assert why_not_compiled(request) is None
-    return ENGINE.fit(request)
+    return trained(ENGINE, request)
 
 
 def assert_equal(ours: keras.Model, theirs: keras.Model, rtol: float = 1e-5) -> None:
@@ -201,7 +208,7 @@ def test_every_kind_of_model_trains_as_keras_trains_it(kind: str) -> None:
     assert result.form == "compiled"
     assert_same_history(result, history)
     assert_equal(ours, theirs)
-    predictions = ENGINE.predict(PredictRequest(ours, rows.x, batch_size=25))
+    predictions = ENGINE.predict([PredictRequest(ours, rows.x, batch_size=25)])[0]
     np.testing.assert_allclose(
         predictions, theirs.predict(rows.x, batch_size=25, verbose=0), rtol=1e-5, atol=1e-6
     )
@@ -315,7 +322,7 @@ def test_equal_models_share_a_program_and_others_do_not() -> None:
     def compiled_by(build: Callable[[], keras.Model], optimizer: str = "Adam") -> int:
         before = engine.compilations
         model = seeded_model(build, OPTIMIZERS[optimizer])
-        engine.fit(FitRequest(model, rows, SEED, EPOCHS, batch_size=BATCH))
+        trained(engine, FitRequest(model, rows, SEED, EPOCHS, batch_size=BATCH))
         return engine.compilations - before
 
     dense = MODELS["dense"][0]
@@ -331,7 +338,7 @@ def test_equal_models_share_a_program_and_others_do_not() -> None:
     # A learning rate is a variable of the optimizer, and no part of the program.
     model = seeded_model(dense, lambda: O.Adam(0.5, amsgrad=True))
     before = engine.compilations
-    engine.fit(FitRequest(model, rows, SEED, EPOCHS, batch_size=BATCH))
+    trained(engine, FitRequest(model, rows, SEED, EPOCHS, batch_size=BATCH))
     assert engine.compilations == before
 
 
@@ -375,14 +382,14 @@ def test_what_needs_keras_own_loop_gets_it_and_the_reason_is_kept(
 ) -> None:
     rows = data_for(table)
     model = seeded_model(build, OPTIMIZERS["Adam"])
-    result = Engine().fit(FitRequest(model, rows, SEED, 1, batch_size=BATCH, **more))
+    result = trained(Engine(), FitRequest(model, rows, SEED, 1, batch_size=BATCH, **more))
     assert result.form == "keras" and reason in str(result.reason)
     assert len(result.history["loss"]) == 1
 
 
 def test_a_model_compiled_to_run_eagerly_runs_eagerly() -> None:
     model = seeded_model(MODELS["dense"][0], OPTIMIZERS["SGD"], run_eagerly=True)
-    result = Engine().fit(FitRequest(model, data_for(table), SEED, 1, batch_size=BATCH))
+    result = trained(Engine(), FitRequest(model, data_for(table), SEED, 1, batch_size=BATCH))
     assert result.form == "keras" and "eagerly" in str(result.reason)
 
 
@@ -416,7 +423,7 @@ def test_another_precision_of_matrix_products_is_another_program() -> None:
 
     def fit() -> None:
         model = seeded_model(MODELS["dense"][0], OPTIMIZERS["SGD"])
-        engine.fit(FitRequest(model, rows, SEED, 1, batch_size=BATCH))
+        trained(engine, FitRequest(model, rows, SEED, 1, batch_size=BATCH))
 
     fit()
     before = engine.compilations

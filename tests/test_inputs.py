@@ -28,6 +28,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from amalthea import Inputs, KerasClassifier, KerasRegressor, errors
 from amalthea.engine.requests import FitRequest, FitResult, PredictRequest
 from amalthea.engine.trainer import current_trainer, training_with
+from trainers import OneByOne
 
 # Keras's Variable.__array__ has no copy argument, which NumPy 2 wants.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -40,7 +41,7 @@ IMAGES = RNG.integers(0, 256, size=(24, 5, 5, 1), dtype="uint8")
 SEQUENCES = RNG.integers(0, 10, size=(24, 6))
 
 
-class Recorder:
+class Recorder(OneByOne):
     """Trains nothing, and keeps what it was asked to train and to predict."""
 
     def __init__(self) -> None:
@@ -51,7 +52,7 @@ class Recorder:
         self.fits.append(request)
         return FitResult({}, [])
 
-    def predict(self, request: PredictRequest) -> Any:
+    def answer(self, request: PredictRequest) -> Any:
         self.predictions.append(request)
         return np.zeros((len(request.x), 3), dtype="float32")
 

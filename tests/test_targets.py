@@ -24,6 +24,7 @@ from sklearn.model_selection import StratifiedKFold, cross_val_score
 from amalthea import KerasClassifier, KerasRegressor, errors
 from amalthea.engine.requests import FitRequest, FitResult, PredictRequest
 from amalthea.engine.trainer import training_with
+from trainers import OneByOne
 
 # Keras's Variable.__array__ has no copy argument, which NumPy 2 wants.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -36,7 +37,7 @@ VALUES = RNG.normal(size=(24, 2))
 STRINGS = np.array(["ash", "birch", "cedar"])
 
 
-class Recorder:
+class Recorder(OneByOne):
     """Trains nothing, and keeps what it was asked to train."""
 
     def __init__(self) -> None:
@@ -46,7 +47,7 @@ class Recorder:
         self.requests.append(request)
         return FitResult({}, [])
 
-    def predict(self, request: PredictRequest) -> Any:
+    def answer(self, request: PredictRequest) -> Any:
         return _host(request.model(_device(request.x)))
 
 

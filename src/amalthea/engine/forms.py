@@ -6,7 +6,9 @@ Keras's own ``fit`` is the reference, and answers whatever the compiled form can
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import keras
 
@@ -14,6 +16,7 @@ from .compiled import CompiledTrainer
 from .reference import ReferenceTrainer
 from .requests import FitRequest, FitResult, PredictRequest
 from .rows import Arrays, Rows, leaves
+from .seeding import resumed
 
 _STEPS = (
     "train_step",
@@ -49,17 +52,31 @@ class Engine:
         """How many programs were compiled so far."""
         return self._compiled.compilations
 
-    def fit(self, request: FitRequest) -> FitResult:
-        reason = why_not_compiled(request)
-        if reason is None:
-            return self._compiled.fit(request)
-        return replace(self._reference.fit(request), form="keras", reason=reason)
+    def train(self, requests: Sequence[FitRequest]) -> list[FitResult | Exception]:
+        return [_or_error(self._fit, request) for request in requests]
 
-    def predict(self, request: PredictRequest) -> Arrays:
+    def predict(self, requests: Sequence[PredictRequest]) -> list[Arrays | Exception]:
         with self._one_at_a_time:  # a model makes its program when it first predicts
-            if why_not_predicted(request) is None:
-                return self._compiled.predict(request)
-            return self._reference.predict(request)
+            return [_or_error(self._predict, request) for request in requests]
+
+    def _fit(self, request: FitRequest) -> FitResult:
+        with resumed(request.generators):
+            reason = why_not_compiled(request)
+            if reason is None:
+                return self._compiled.fit(request)
+            return replace(self._reference.fit(request), form="keras", reason=reason)
+
+    def _predict(self, request: PredictRequest) -> Arrays:
+        if why_not_predicted(request) is None:
+            return self._compiled.predict(request)
+        return self._reference.predict(request)
+
+
+def _or_error(answer: Callable[[Any], Any], request: Any) -> Any:
+    try:
+        return answer(request)
+    except Exception as error:
+        return error
 
 
 def why_not_compiled(request: FitRequest) -> str | None:

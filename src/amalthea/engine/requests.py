@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from .rows import Arrays, Rows
+from .seeding import Generators
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,8 @@ class FitRequest:
     ``epochs`` is the number of the last epoch, as in ``keras.Model.fit``: training runs from
     ``initial_epoch`` (so many are done already) up to it. Epoch ``e`` takes the rows of
     ``training`` in the order ``epoch_order(len(training), e, seed)``, or as they stand when
-    ``shuffle`` is False.
+    ``shuffle`` is False. ``generators`` are the global generators as the builder left them; what
+    draws from them during training goes on from there.
     """
 
     model: keras.Model
@@ -34,6 +36,7 @@ class FitRequest:
     validation_batch_size: int = 32
     validation_freq: int = 1
     verbose: Any = 0
+    generators: Generators | None = None
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,7 @@ class FitResult:
     epochs: list[int]
     form: str = "compiled"
     reason: str | None = None
+    seconds: float = 0.0
 
 
 def plain_history(history: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:

@@ -7,6 +7,8 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
 
 import keras
 import numpy as np
@@ -16,6 +18,33 @@ from .. import privates
 _one_at_a_time = threading.RLock()
 
 
+@dataclass(frozen=True)
+class Generators:
+    """The state of every global generator, and of Keras's counters of names."""
+
+    python: Any
+    numpy: Any
+    keras: Any
+    torch: Any
+
+    @classmethod
+    def now(cls) -> Generators:
+        torch = sys.modules.get("torch")
+        return cls(
+            random.getstate(),
+            np.random.get_state(),
+            privates.keras_state(),
+            torch.random.get_rng_state() if torch else None,
+        )
+
+    def put_back(self) -> None:
+        random.setstate(self.python)
+        np.random.set_state(self.numpy)
+        privates.set_keras_state(self.keras)
+        if self.torch is not None:
+            sys.modules["torch"].random.set_rng_state(self.torch)
+
+
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """Run a block as after ``keras.utils.set_random_seed(seed)``; put everything back after it.
@@ -23,22 +52,26 @@ def seeded(seed: int) -> Iterator[None]:
     Put back are the global generators of Python, NumPy, Keras and, where it is loaded, PyTorch,
     and Keras's counters of names. They belong to the process: threads take turns.
     """
-    with _one_at_a_time:
-        yield from _seeded(seed)
-
-
-def _seeded(seed: int) -> Iterator[None]:
-    python_state, numpy_state = random.getstate(), np.random.get_state()
-    keras_state = privates.keras_state()
-    torch = sys.modules.get("torch")
-    torch_state = torch.random.get_rng_state() if torch else None
-    try:
+    with _kept():
         privates.set_keras_state(privates.AS_AT_START)  # Keras 3.12 keeps its old generator
         keras.utils.set_random_seed(seed)
         yield
-    finally:
-        random.setstate(python_state)
-        np.random.set_state(numpy_state)
-        privates.set_keras_state(keras_state)
-        if torch:
-            torch.random.set_rng_state(torch_state)
+
+
+@contextmanager
+def resumed(generators: Generators | None) -> Iterator[None]:
+    """Run a block with the generators as they were then; put everything back after it."""
+    with _kept():
+        if generators is not None:
+            generators.put_back()
+        yield
+
+
+@contextmanager
+def _kept() -> Iterator[None]:
+    with _one_at_a_time:
+        before = Generators.now()
+        try:
+            yield
+        finally:
+            before.put_back()

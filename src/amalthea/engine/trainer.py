@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Protocol
+from typing import Any, Protocol
 
 from .forms import Engine
 from .requests import FitRequest, FitResult, PredictRequest
@@ -13,15 +13,16 @@ from .rows import Arrays
 
 
 class Trainer(Protocol):
-    """Whatever can answer fit and predict requests.
+    """Whatever can answer fit and predict requests, together.
 
-    ``fit`` trains ``request.model`` in place and reports what happened; ``predict`` returns one
-    array for each output of the model, in the model's own structure, one row for each row asked.
+    ``train`` trains the model of each request in place and reports what happened; ``predict``
+    returns one array for each output of the model, in the model's own structure, one row for
+    each row asked. An answer is an exception where that request failed; the others are answered.
     """
 
-    def fit(self, request: FitRequest) -> FitResult: ...
+    def train(self, requests: Sequence[FitRequest]) -> list[FitResult | Exception]: ...
 
-    def predict(self, request: PredictRequest) -> Arrays: ...
+    def predict(self, requests: Sequence[PredictRequest]) -> list[Arrays | Exception]: ...
 
 
 _current: ContextVar[Trainer] = ContextVar("amalthea_trainer")
@@ -40,3 +41,21 @@ def training_with(trainer: Trainer) -> Iterator[None]:
         yield
     finally:
         _current.reset(token)
+
+
+def fit(request: FitRequest) -> FitResult:
+    """Have the current trainer answer this request alone."""
+    result: FitResult = _answer(current_trainer().train([request]))
+    return result
+
+
+def predict(request: PredictRequest) -> Arrays:
+    """Have the current trainer answer this request alone."""
+    return _answer(current_trainer().predict([request]))
+
+
+def _answer(answers: list[Any]) -> Any:
+    (answer,) = answers
+    if isinstance(answer, Exception):
+        raise answer
+    return answer

@@ -11,10 +11,10 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from .. import arguments
+from ..engine import trainer
 from ..engine.requests import FitRequest, FitResult, PredictRequest
 from ..engine.rows import Arrays, Rows, map_arrays
-from ..engine.seeding import seeded
-from ..engine.trainer import current_trainer
+from ..engine.seeding import Generators, seeded
 from ..errors import InvalidData, InvalidParameter
 from ..randomness import draw_seed
 from ..routing import below
@@ -131,7 +131,8 @@ class KerasEstimator(BuilderParameters):
             training, validation = self._parts(settings, samples, validation_data)
             callbacks = fit_callbacks(settings, validation is not None)
             request = self._request(settings, training, validation, callbacks)
-            self._finish(settings, callbacks, current_trainer().fit(request))
+        # Outside of the block: until it is trained, other fits may be seeded.
+        self._finish(settings, callbacks, trainer.fit(request))
 
     def _samples(self, X: Any, y: Any, sample_weight: Any, reset: bool) -> Samples:
         labels = self._read_target(y)  # before X: a missing y is told first
@@ -214,6 +215,7 @@ class KerasEstimator(BuilderParameters):
             validation_batch_size=settings.validation_batch_size(n_validation),
             validation_freq=settings.values.get("validation_freq", 1),
             verbose=settings.values["verbose"],
+            generators=Generators.now(),
         )
 
     def _finish(
@@ -239,7 +241,7 @@ class KerasEstimator(BuilderParameters):
             callbacks=predict_callbacks(asked),
             verbose=asked.get("verbose", self.verbose),
         )
-        return current_trainer().predict(request)
+        return trainer.predict(request)
 
     def predict(self, X: Any) -> np.ndarray:
         """Predict the target of each row.
