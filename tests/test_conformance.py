@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 
 import amalthea
-from amalthea.engine.forms import Engine, why_not_compiled
+from amalthea.engine.forms import Engine, forget_programs
+from amalthea.engine.obstacles import why_not_compiled
 from amalthea.engine.requests import FitRequest, PredictRequest
 from amalthea.engine.rows import Rows
 
@@ -205,7 +206,7 @@ def test_every_kind_of_model_trains_as_keras_trains_it(kind: str) -> None:
     ours, theirs = seeded_model(build, adam), seeded_model(build, adam)
     result = by_engine(ours, rows, validation=validation)
     history = by_keras(theirs, rows, validation_data=(validation.x, validation.y))
-    assert result.form == "compiled"
+    assert result.form in ("loop", "steps")
     assert_same_history(result, history)
     assert_equal(ours, theirs)
     predictions = ENGINE.predict([PredictRequest(ours, rows.x, batch_size=25)])[0]
@@ -317,6 +318,7 @@ def test_validation_every_second_epoch() -> None:
 
 
 def test_equal_models_share_a_program_and_others_do_not() -> None:
+    forget_programs()
     engine, rows = Engine(), data_for(table)
 
     def compiled_by(build: Callable[[], keras.Model], optimizer: str = "Adam") -> int:
@@ -373,7 +375,6 @@ class OwnStep(keras.Model):
             },
             "follows every batch",
         ),
-        (MODELS["dense"][0], {"callbacks": [keras.callbacks.TerminateOnNaN()]}, "every batch"),
         (MODELS["dense"][0], {"verbose": 2}, "progress"),
     ],
 )
@@ -413,7 +414,7 @@ def test_callbacks_are_told_what_keras_tells_them() -> None:
 def test_an_estimator_tells_how_it_was_trained() -> None:
     rows = data_for(table)
     compiled = amalthea.KerasClassifier(MODELS["dense"][0]).fit(rows.x, rows.y)
-    assert (compiled.form_, compiled.form_reason_) == ("compiled", None)
+    assert (compiled.form_, compiled.form_reason_) == ("loop", None)
     own = amalthea.KerasClassifier(lambda: OwnFunction([L.Dense(3, "softmax")])).fit(rows.x, rows.y)
     assert own.form_ == "keras" and "make_train_function" in own.form_reason_
 

@@ -11,6 +11,7 @@
     └── BuildError              (RuntimeError)   the builder raised; its own error is the cause
 
     AmaltheaWarning             (UserWarning)
+    └── KerasFitWarning                          Keras's own fit trains, one at a time
 
 Messages name the argument as the user wrote it, say what was expected and what came.
 """
@@ -56,3 +57,7 @@ class BuildError(AmaltheaError, RuntimeError):
 
 class AmaltheaWarning(UserWarning):
     """Base of all warnings that Amalthea gives on its own account."""
+
+
+class KerasFitWarning(AmaltheaWarning):
+    """A model is trained by Keras's own ``fit``, one at a time; the message says why."""

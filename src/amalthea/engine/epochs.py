@@ -1,74 +1,148 @@
-"""One epoch as a program: a loop on the device, or one compiled step driven from the host.
+"""One epoch as a program, in three forms.
+
+``stacked``
+    All fits of a cohort in one loop on the device: ``jax.vmap`` over their states.
+``loop``
+    One fit, in one loop on the device.
+``steps``
+    One fit; compiled steps are called from the host, batch by batch, on rows taken there.
 
 A short last batch is a step of its own shape, as in Keras's own ``fit``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from .programs import Programs, trace
-from .rows import Rows, count_rows, map_arrays
+from .data import Pool
+from .programs import Programs
+from .rows import Rows, map_arrays
 from .steps import State
+from .structures import Steps
 
-Step = Callable[[State, Any], tuple[State, dict[str, Any]]]
+Logs = dict[str, Any]
+Orders = Sequence[np.ndarray]  # the rows of an epoch, for each fit
 
 
 class Epoch(Protocol):
-    """Takes the rows in an order, batch by batch; returns the state and the last batch's logs."""
+    """Takes the rows of each fit in its order, batch by batch.
 
-    def __call__(self, state: State, order: np.ndarray) -> tuple[State, dict[str, Any]]: ...
+    Returns the state, the logs of the last batch, and the loss after each batch.
+    """
 
-
-def epoch_of(step: Step, rows: Rows, batch_size: int, state: State, programs: Programs) -> Epoch:
-    """The form of an epoch that is fast for this model on this device."""
-    data = rows.all()
-    traced = trace(_loop(step), state, data, *_cut(np.arange(len(rows)), batch_size))
-    # XLA's convolutions on CPU are several times slower inside a loop (JAX issue 12868).
-    if jax.default_backend() == "cpu" and "conv_general_dilated" in traced.text:
-        return _HostDriven(step, data, batch_size, state, programs)
-    program, on_device = programs(traced), map_arrays(jnp.asarray, data)
-    return lambda state, order: program(state, on_device, *_cut(order, batch_size))
+    def __call__(self, state: State, orders: Orders) -> tuple[State, Logs, Any]: ...
 
 
-def _loop(step: Step) -> Callable[..., Any]:
-    def epoch(state: State, data: Any, batches: jax.Array, rest: jax.Array) -> Any:
-        logs: dict[str, Any] = {}
-        if len(batches):
-            body = lambda state, rows: step(state, _gather(data, rows))  # noqa: E731
-            state, every = jax.lax.scan(body, state, batches)
-            logs = {name: values[-1] for name, values in every.items()}
-        if len(rest):
-            state, logs = step(state, _gather(data, rest))
-        return state, logs
+@dataclass(frozen=True)
+class Tools:
+    """What epochs are made with: programs and arrays to share, and the way to compile."""
+
+    programs: Programs
+    pool: Pool
+    quick: bool = False
+    compiling: Executor | None = None
+
+    def prepare(self, key: Any, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        return self.programs.prepare(
+            key, function, *arguments, quick=self.quick, pool=self.compiling
+        )
+
+
+def stacked_epoch(
+    steps: Steps, rows: Sequence[Rows], batch_size: int, state: State, tools: Tools
+) -> Epoch:
+    """``state`` and results have a first axis of fits; the metrics in ``state`` have none."""
+    data, which = tools.pool.stacked(rows)
+    axes: Any = (State(0, 0, 0, None), 0, 0, 0, None)  # type: ignore[arg-type]
+    function = jax.vmap(_scanned(steps), in_axes=axes)
+
+    def arguments(state: State, orders: Orders) -> tuple[Any, ...]:
+        cut = [_cut(order, batch_size) for order in orders]
+        return state, which, *(np.stack(parts) for parts in zip(*cut, strict=True)), data
+
+    example = arguments(state, [np.arange(len(part)) for part in rows])
+    program = tools.prepare(("stacked", *steps.key), function, *example)
+
+    def epoch(state: State, orders: Orders) -> tuple[State, Logs, Any]:
+        result: tuple[State, Logs, Any] = program.result()(*arguments(state, orders))
+        return result
 
     return epoch
 
 
-class _HostDriven:
-    """Compiled steps, one for whole batches and one for the short last one."""
+def loop_epoch(
+    steps: Steps, rows: Sequence[Rows], batch_size: int, state: State, tools: Tools
+) -> Epoch:
+    (only,) = rows
+    data = tools.pool.on_device(only)
+    example = _cut(np.arange(len(only)), batch_size)
+    program = tools.prepare(("loop", *steps.key), _scanned(steps), state, None, *example, data)
 
-    def __init__(
-        self, step: Step, data: Any, batch_size: int, state: State, programs: Programs
-    ) -> None:
-        self._data, self._batch_size = data, batch_size
-        batches, rest = _cut(np.arange(count_rows(data)), batch_size)
-        examples = [rows for rows in (*batches[:1], rest) if len(rows)]
-        self._programs = {
-            len(rows): programs(trace(step, state, _gather(data, rows))) for rows in examples
-        }
+    def epoch(state: State, orders: Orders) -> tuple[State, Logs, Any]:
+        result: tuple[State, Logs, Any] = program.result()(
+            state, None, *_cut(orders[0], batch_size), data
+        )
+        return result
 
-    def __call__(self, state: State, order: np.ndarray) -> tuple[State, dict[str, Any]]:
-        logs: dict[str, Any] = {}
-        for start in range(0, len(order), self._batch_size):
-            rows = order[start : start + self._batch_size]
-            state, logs = self._programs[len(rows)](state, _gather(self._data, rows))
-        return state, logs
+    return epoch
+
+
+def host_epoch(
+    steps: Steps, rows: Sequence[Rows], batch_size: int, state: State, tools: Tools
+) -> Epoch:
+    (only,) = rows
+    by_size: dict[int, Future[Any]] = {}
+    for step, n_rows in ((steps.whole, batch_size), (steps.rest, len(only) % batch_size)):
+        if step is not None:
+            batch = only.take(np.arange(n_rows))
+            by_size[n_rows] = tools.prepare(("steps", step.key), step, state, batch)
+
+    def epoch(state: State, orders: Orders) -> tuple[State, Logs, Any]:
+        logs: Logs = {}
+        losses = []
+        for start in range(0, len(orders[0]), batch_size):
+            rows = orders[0][start : start + batch_size]
+            state, logs = by_size[len(rows)].result()(state, only.take(rows))
+            losses.append(logs["loss"])
+        return state, logs, losses
+
+    return epoch
+
+
+FORMS: dict[str, Callable[..., Epoch]] = {
+    "stacked": stacked_epoch,
+    "loop": loop_epoch,
+    "steps": host_epoch,
+}
+
+
+def _scanned(steps: Steps) -> Callable[..., Any]:
+    """An epoch of one fit as a function; ``which`` of the stacked arrays are its rows."""
+
+    def epoch(state: State, which: Any, batches: Any, rest: Any, data: Any) -> Any:
+        def batch(rows: Any) -> Any:
+            at = rows if which is None else (which, rows)
+            return map_arrays(lambda array: array[at], data)
+
+        logs: Logs = {}
+        losses = []
+        if steps.whole is not None:
+            whole = steps.whole
+            state, every = jax.lax.scan(lambda s, rows: whole(s, batch(rows)), state, batches)
+            logs = {name: values[-1] for name, values in every.items()}
+            losses.append(every["loss"])
+        if steps.rest is not None:
+            state, logs = steps.rest(state, batch(rest))
+            losses.append(logs["loss"][None])
+        return state, logs, jax.numpy.concatenate(losses)
+
+    return epoch
 
 
 def _cut(order: np.ndarray, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -76,7 +150,3 @@ def _cut(order: np.ndarray, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
     order = order.astype("int32")
     whole = len(order) // batch_size * batch_size
     return order[:whole].reshape(-1, batch_size), order[whole:]
-
-
-def _gather(data: Any, rows: Any) -> Any:
-    return map_arrays(lambda array: array[rows], data)

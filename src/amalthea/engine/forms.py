@@ -1,132 +1,189 @@
-"""The engine's front door: each request in the form that can answer it.
+"""The engine's front door: requests in, trained models out.
 
-Keras's own ``fit`` is the reference, and answers whatever the compiled form cannot.
+    requests -> group by structure -> choose forms -> train each cohort -> hand over
+
+Keras's own ``fit`` is the reference, and answers whatever the compiled forms cannot.
 """
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Sequence
+import time
+import warnings
+from collections.abc import Callable, Hashable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from threading import RLock
 from typing import Any
 
-import keras
-
-from .compiled import CompiledTrainer
+from ..errors import KerasFitWarning
+from . import memory
+from .cohorts import Cohort
+from .costs import Form, choose_forms
+from .data import Pool
+from .epochs import Tools
+from .members import Member, kind_of_member
+from .obstacles import why_not_compiled, why_not_predicted
+from .predictions import start_predicting
+from .programs import Programs
 from .reference import ReferenceTrainer
 from .requests import FitRequest, FitResult, PredictRequest
-from .rows import Arrays, Rows, leaves
-from .seeding import resumed
+from .rows import Arrays
+from .structures import Structures
 
-_STEPS = (
-    "train_step",
-    "test_step",
-    "predict_step",
-    "make_train_function",
-    "make_test_function",
-    "make_predict_function",
-    "fit",
-    "evaluate",
-    "predict",
-)
-_BATCH_HOOKS = (
-    "on_batch_begin",
-    "on_batch_end",
-    "on_train_batch_begin",
-    "on_train_batch_end",
-    "on_test_batch_begin",
-    "on_test_batch_end",
-)
+FORMS = ("stacked", "loop", "steps", "keras")
+COMPILING_THREADS = 2
+
+# Programs and structures are the process's: every engine uses what another has compiled.
+_programs = Programs()
+_structures = Structures()
+_one_at_a_time = RLock()
+
+
+def forget_programs() -> None:
+    """Let go of every compiled program and traced structure of this process."""
+    _programs.clear()
+    _structures.clear()
 
 
 class Engine:
-    """A trainer that chooses the form of every request by itself."""
+    """A trainer that trains requests together, and chooses the form of each by itself.
 
-    def __init__(self) -> None:
-        self._compiled = CompiledTrainer()
+    Parameters
+    ----------
+    form : {"stacked", "loop", "steps", "keras"}, optional
+        Train everything in this form, as far as it can be. ``"keras"`` is the reference: Keras's
+        own ``fit``, one at a time. None chooses.
+    max_memory : int, optional
+        Bytes that programs and arrays of a cohort may take. None takes half of what is free.
+    to_the_bit : bool, default=False
+        On CPUs, keep to what gives Keras's own numbers to the bit: slower to compile, and nothing
+        is stacked unless ``form`` says so. Otherwise rounding may differ, where it stays small.
+    """
+
+    def __init__(
+        self,
+        form: str | None = None,
+        max_memory: int | None = None,
+        *,
+        to_the_bit: bool = False,
+    ) -> None:
+        self._form, self._max_memory, self._to_the_bit = form, max_memory, to_the_bit
         self._reference = ReferenceTrainer()
-        self._one_at_a_time = threading.RLock()
+        self._told: set[str] = set()
 
     @property
     def compilations(self) -> int:
-        """How many programs were compiled so far."""
-        return self._compiled.compilations
+        """How many programs this process has compiled so far."""
+        return _programs.compilations
 
     def train(self, requests: Sequence[FitRequest]) -> list[FitResult | Exception]:
-        return [_or_error(self._fit, request) for request in requests]
+        """Train the model of every request; an exception where one failed."""
+        with _one_at_a_time:
+            reasons = [self._why_by_keras(request) for request in requests]
+            compiled = [n for n, reason in enumerate(reasons) if reason is None]
+            answers = dict(
+                zip(compiled, self._together([requests[n] for n in compiled]), strict=True)
+            )
+            for number, request in enumerate(requests):
+                if number not in answers:
+                    answers[number] = self._by_keras(request, reasons[number])
+            memory.after_fits(len(requests))
+            return [answers[number] for number in range(len(requests))]
 
     def predict(self, requests: Sequence[PredictRequest]) -> list[Arrays | Exception]:
-        with self._one_at_a_time:  # a model makes its program when it first predicts
-            return [_or_error(self._predict, request) for request in requests]
+        """The outputs of every request's model; an exception where one failed."""
+        with _one_at_a_time:
+            started = [_or_error(self._start_predicting, request) for request in requests]
+            return [one if isinstance(one, Exception) else _or_error(one) for one in started]
 
-    def _fit(self, request: FitRequest) -> FitResult:
-        with resumed(request.generators):
-            reason = why_not_compiled(request)
-            if reason is None:
-                return self._compiled.fit(request)
-            return replace(self._reference.fit(request), form="keras", reason=reason)
+    def _why_by_keras(self, request: FitRequest) -> str | None:
+        return "form='keras'" if self._form == "keras" else why_not_compiled(request)
 
-    def _predict(self, request: PredictRequest) -> Arrays:
-        if why_not_predicted(request) is None:
-            return self._compiled.predict(request)
-        return self._reference.predict(request)
+    def _by_keras(self, request: FitRequest, reason: str | None) -> FitResult | Exception:
+        if self._form != "keras" and reason not in self._told:
+            self._told.add(str(reason))
+            told = f"Keras's own fit trains this model, and more slowly: {reason}."
+            warnings.warn(told, KerasFitWarning, stacklevel=2)
+        started = time.perf_counter()
+        result = _or_error(self._reference.fit, request)
+        if isinstance(result, Exception):
+            return result
+        return replace(result, reason=reason, seconds=time.perf_counter() - started)
+
+    def _start_predicting(self, request: PredictRequest) -> Callable[[], Arrays]:
+        if self._form != "keras" and why_not_predicted(request) is None:
+            may_be_quick = not self._to_the_bit
+            return start_predicting(request, _structures, _programs, may_be_quick)
+        outputs = self._reference.predict(request)
+        return lambda: outputs
+
+    def _together(self, requests: Sequence[FitRequest]) -> list[FitResult | Exception]:
+        """Train requests that the compiled forms can answer."""
+        pool = Pool()
+        members = [_or_error(_member, request, pool) for request in requests]
+        results: dict[Any, Any] = {}
+        cohorts = self._cohorts([m for m in members if not isinstance(m, Exception)])
+        with ThreadPoolExecutor(COMPILING_THREADS) as compiling:
+            tools = Tools(_programs, pool, compiling=compiling if len(cohorts) > 1 else None)
+            ready = [(part, _or_error(Cohort, part, form, tools)) for form, part in cohorts]
+            for part, cohort in ready:
+                results.update(_outcomes(part, cohort))
+        return [results.get(member, member) for member in members]
+
+    def _cohorts(self, members: list[Member]) -> list[tuple[Form, list[Member]]]:
+        groups: dict[Hashable, list[Member]] = {}
+        for member in members:
+            groups.setdefault(_can_train_together(member), []).append(member)
+        return [
+            cohort
+            for group in groups.values()
+            for cohort in choose_forms(
+                group[0].structure, group, self._form, most_lanes=64, to_the_bit=self._to_the_bit
+            )
+        ]
 
 
-def _or_error(answer: Callable[[Any], Any], request: Any) -> Any:
-    try:
-        return answer(request)
-    except Exception as error:
-        return error
+def _member(request: FitRequest, pool: Pool) -> Member:
+    started = time.perf_counter()
+    validation = request.validation and pool.shared(request.validation)
+    request = replace(request, training=pool.shared(request.training), validation=validation)
+    kind = kind_of_member(request)
+    structure, state = _structures.of_fit(request, all_variables=kind.needs_all_variables)
+    member = kind(request, structure, state)
+    member.begin()
+    member.seconds = time.perf_counter() - started
+    return member
 
 
-def why_not_compiled(request: FitRequest) -> str | None:
-    """Why a fit needs Keras's own loop, or None when it does not."""
-    parts = [request.training, *([request.validation] if request.validation else [])]
+def _can_train_together(member: Member) -> Hashable:
+    request, held = member.request, member.request.validation
     return (
-        _of_model(request.model, training=True)
-        or _of_rows(parts)
-        or ("verbose shows Keras's progress" if request.verbose else None)
-        or next(filter(None, map(_of_callback, request.callbacks)), None)
+        member.structure.key,
+        len(request.training),
+        len(held) if held else None,
+        request.validation_freq,
+        request.initial_epoch % request.validation_freq,
     )
 
 
-def why_not_predicted(request: PredictRequest) -> str | None:
-    """Why a prediction needs Keras's own loop, or None when it does not."""
-    if request.callbacks or request.verbose:
-        return "callbacks or verbose"
-    return _of_model(request.model, training=False) or _of_rows([Rows(request.x, None)])
+def _outcomes(members: list[Member], cohort: Cohort | Exception) -> dict[Member, Any]:
+    """What became of each member; all fail with a cohort that does."""
+    started = time.perf_counter()
+    failed = cohort if isinstance(cohort, Exception) else _or_error(cohort.run)
+    if isinstance(failed, Exception):
+        return dict.fromkeys(members, failed)
+    assert isinstance(cohort, Cohort)
+    share = (cohort.seconds + time.perf_counter() - started) / len(members)
+    return {
+        member: replace(result, seconds=member.seconds + share)
+        if isinstance(result, FitResult)
+        else result
+        for member, result in cohort.outcomes.items()
+    }
 
 
-def _of_model(model: keras.Model, training: bool) -> str | None:
-    if keras.backend.backend() != "jax":
-        return f"the backend is {keras.backend.backend()}, not jax"
-    if keras.distribution.distribution() is not None:
-        return "a keras.distribution is set"
-    if keras.config.max_epochs() or keras.config.max_steps_per_epoch():
-        return "KERAS_MAX_EPOCHS or KERAS_MAX_STEPS_PER_EPOCH is set"
-    for name in _STEPS:
-        if getattr(type(model), name) is not getattr(keras.Model, name):
-            return f"{type(model).__name__} has a {name} of its own"
-    if training and (model.run_eagerly or not model.jit_compile):
-        return "the model was compiled to run eagerly or without XLA"
-    if training and model.steps_per_execution != 1:
-        return "steps_per_execution is not 1"
-    return None
-
-
-def _of_rows(parts: list[Rows]) -> str | None:
-    for rows in parts:
-        for array in leaves((rows.x, rows.y, rows.sample_weight)):
-            if hasattr(array, "toarray"):
-                return "X is sparse"
-            if array.dtype.kind not in "biuf":
-                return f"X or y is of {array.dtype}"
-    return None
-
-
-def _of_callback(callback: keras.callbacks.Callback) -> str | None:
-    for name in _BATCH_HOOKS:
-        own = getattr(type(callback), name) is not getattr(keras.callbacks.Callback, name)
-        if own or name in vars(callback):
-            return f"{type(callback).__name__} follows every batch"
-    return None
+def _or_error(answer: Callable[..., Any], *arguments: Any) -> Any:
+    try:
+        return answer(*arguments)
+    except Exception as error:
+        return error

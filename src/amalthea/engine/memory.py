@@ -8,14 +8,16 @@ keep hundreds of thousands. Without help a search holds the memory of dozens of 
 from __future__ import annotations
 
 import gc
-import itertools
 
 FITS_BETWEEN_COLLECTIONS = 10  # a collection takes about 0.1 s, a fit holds about 1 MB
 
-_fits = itertools.count(1)
+_since_collection = 0
 
 
-def after_fit() -> None:
-    """Called after every fit; now and then frees the models that nobody holds any more."""
-    if next(_fits) % FITS_BETWEEN_COLLECTIONS == 0:
+def after_fits(n_fits: int) -> None:
+    """Called after fits; now and then frees the models that nobody holds any more."""
+    global _since_collection
+    _since_collection += n_fits
+    if _since_collection >= FITS_BETWEEN_COLLECTIONS:
+        _since_collection = 0
         gc.collect()

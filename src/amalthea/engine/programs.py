@@ -1,7 +1,7 @@
-"""Compiled programs, shared by all fits whose traced program is the same.
+"""Traced steps, and the compiled programs made of them.
 
-Whether two models are the same to the compiler is judged by the program that they trace to: its
-text, the constants in it, and the form of what it takes and returns. Names do not enter it, and
+Whether two models are the same to the compiler is judged by the program that their steps trace to:
+its text, the constants in it, and the form of what it takes and returns. Names do not enter it, and
 whatever a layer does that its config does not tell, does.
 """
 
@@ -10,38 +10,61 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from typing import Any
 
 import jax
 import numpy as np
+from jax.extend.core import jaxpr_as_fun
 
-PROGRAMS_KEPT = 128
+from .work import Work, work_of
+
+PROGRAMS_KEPT = 256
 # Settings of JAX that a program is compiled by, and that its text does not show.
-_COMPILED_BY = ("jax_default_matmul_precision", "jax_default_device", "jax_platforms")
+_COMPILED_BY = (
+    "jax_default_matmul_precision",
+    "jax_default_device",
+    "jax_platforms",
+    "jax_debug_nans",
+)
+# XLA's compiler for CPUs at its quickest: a third of the time, for code that is up to some times
+# slower, and differs by less than one rounding.
+_QUICK: dict[str, Any] = {
+    "xla_backend_optimization_level": 0,
+    "xla_cpu_use_fusion_emitters": False,
+}
 
 
-@dataclass(frozen=True)
-class Traced:
-    """A traced function: its key, its text, and the way to compile it."""
+@dataclass(frozen=True, eq=False)
+class TracedStep:
+    """A pure function of arrays, traced: what it does, without the model that it came from."""
 
     key: str
-    text: str
-    lower: Callable[[], Any]
+    work: Work
+    _call: Callable[..., list[Any]]
+    _result: Any
+
+    def __call__(self, *arguments: Any) -> Any:
+        return jax.tree.unflatten(self._result, self._call(*jax.tree.leaves(arguments)))
 
 
-def trace(function: Callable[..., Any], *arguments: Any) -> Traced:
+def trace(function: Callable[..., Any], *arguments: Any) -> TracedStep:
     traced = jax.jit(function).trace(*arguments)
-    text = str(traced.jaxpr)
-    digest = hashlib.sha256(text.encode())
-    digest.update(str([getattr(jax.config, name) for name in _COMPILED_BY]).encode())
-    for structure in (arguments, traced.out_info):
-        digest.update(str(jax.tree.structure(structure)).encode())
-    for constant in _constants(traced.jaxpr):
+    program, result = traced.jaxpr, jax.tree.structure(traced.out_info)
+    digest = hashlib.sha256(str(program).encode())
+    digest.update(str(compiled_by()).encode())
+    digest.update(f"{jax.tree.structure(arguments)} {result}".encode())
+    for constant in _constants(program):
         array = np.asarray(constant)
         digest.update(f"{array.dtype}{array.shape}".encode())
         digest.update(array.tobytes())
-    return Traced(digest.hexdigest(), text, traced.lower)
+    return TracedStep(digest.hexdigest(), work_of(program), jaxpr_as_fun(program), result)
+
+
+def compiled_by() -> list[Any]:
+    """The settings of JAX that tell programs of the same text apart."""
+    return [getattr(jax.config, name) for name in _COMPILED_BY]
 
 
 class Programs:
@@ -49,19 +72,56 @@ class Programs:
 
     def __init__(self, kept: int = PROGRAMS_KEPT) -> None:
         self._kept = kept
-        self._compiled: OrderedDict[str, Any] = OrderedDict()
+        self._compiled: OrderedDict[Any, Future[Any]] = OrderedDict()
         self.compilations = 0
 
-    def __call__(self, traced: Traced) -> Any:
-        if traced.key in self._compiled:
-            self._compiled.move_to_end(traced.key)
-            return self._compiled[traced.key]
-        program = traced.lower().compile()
+    def clear(self) -> None:
+        self._compiled.clear()
+
+    def prepare(
+        self,
+        key: tuple[Any, ...],
+        function: Callable[..., Any],
+        *arguments: Any,
+        quick: bool = False,
+        pool: Executor | None = None,
+    ) -> Future[Any]:
+        """The program of ``function`` for arguments of these shapes, when it is compiled.
+
+        Parameters
+        ----------
+        key : tuple
+            What the function does; the shapes of the arguments are added to it here.
+        function : callable
+        *arguments : arrays
+            Only their shapes and types matter.
+        quick : bool
+            Compile quickly rather than well. It counts on CPUs only.
+        pool : Executor, optional
+            Compiles there, so that programs are compiled while others are traced.
+        """
+        quick = quick and jax.default_backend() == "cpu"
+        full_key = (*key, quick, *_shapes(arguments))
+        if full_key in self._compiled:
+            self._compiled.move_to_end(full_key)
+            return self._compiled[full_key]
+        lowered = jax.jit(function).lower(*arguments)
+        options = _QUICK if quick else None
         self.compilations += 1
-        self._compiled[traced.key] = program
+        if pool is None:
+            program: Future[Any] = Future()
+            program.set_result(lowered.compile(options))
+        else:
+            program = pool.submit(lowered.compile, options)
+        self._compiled[full_key] = program
         while len(self._compiled) > self._kept:
             self._compiled.popitem(last=False)
         return program
+
+
+def _shapes(arguments: Any) -> tuple[Any, ...]:
+    leaves, structure = jax.tree.flatten(arguments)
+    return (structure, *((np.shape(leaf), str(leaf.dtype)) for leaf in leaves))
 
 
 def _constants(program: Any) -> Iterator[Any]:

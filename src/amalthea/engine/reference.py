@@ -5,10 +5,10 @@ It is slow and obvious. Whatever else trains a request has to give what this giv
 
 from __future__ import annotations
 
-from . import memory
 from .batches import EpochBatches, EpochClock, PaddedBatches, as_they_stand, shuffled
 from .requests import FitRequest, FitResult, PredictRequest, plain_history
 from .rows import Arrays, Rows
+from .seeding import resumed
 
 
 class ReferenceTrainer:
@@ -18,17 +18,18 @@ class ReferenceTrainer:
         n_rows = len(request.training)
         order = shuffled(n_rows, request.seed) if request.shuffle else as_they_stand(n_rows)
         batches = EpochBatches(request.training, request.batch_size, order)
-        history = request.model.fit(
-            batches,
-            epochs=request.epochs,
-            initial_epoch=request.initial_epoch,
-            callbacks=[EpochClock(batches), *request.callbacks],
-            validation_data=_validation_batches(request.validation, request.validation_batch_size),
-            validation_freq=request.validation_freq,
-            shuffle=False,
-            verbose=request.verbose,
-        )
-        memory.after_fit()
+        held = _validation_batches(request.validation, request.validation_batch_size)
+        with resumed(request.generators):
+            history = request.model.fit(
+                batches,
+                epochs=request.epochs,
+                initial_epoch=request.initial_epoch,
+                callbacks=[EpochClock(batches), *request.callbacks],
+                validation_data=held,
+                validation_freq=request.validation_freq,
+                shuffle=False,
+                verbose=request.verbose,
+            )
         return FitResult(plain_history(history.history), list(history.epoch), form="keras")
 
     def predict(self, request: PredictRequest) -> Arrays:

@@ -43,13 +43,14 @@ class FitRequest:
 class FitResult:
     """One value per epoch and quantity, and the numbers of the epochs that were run.
 
-    ``form`` is how it was trained: ``"compiled"``, or ``"keras"`` for Keras's own ``fit``, and
-    then ``reason`` says why.
+    ``form`` is how it was trained: ``"stacked"``, ``"loop"`` or ``"steps"`` (see
+    :mod:`amalthea.engine.epochs`), or ``"keras"`` for Keras's own ``fit``, and then ``reason``
+    says why. ``seconds`` is the fair share of what all fits took that were trained together.
     """
 
     history: dict[str, list[Any]]
     epochs: list[int]
-    form: str = "compiled"
+    form: str = "loop"
     reason: str | None = None
     seconds: float = 0.0
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import keras
 
-Arrays = list[jax.Array]
+Arrays = list[jax.Array] | list[Any]  # of the device, or of NumPy
 
 
 class State(NamedTuple):
@@ -23,8 +23,18 @@ class State(NamedTuple):
     metrics: Arrays
 
 
+def variables_of(model: keras.Model) -> list[list[keras.Variable]]:
+    """The variables whose values make a state."""
+    return [
+        model.trainable_variables,
+        model.non_trainable_variables,
+        model.optimizer.variables if model.optimizer else [],
+        model.metrics_variables,
+    ]
+
+
 def state_of(model: keras.Model) -> State:
-    return State(*([variable.value for variable in group] for group in _variables(model)))
+    return State(*([variable.value for variable in group] for group in variables_of(model)))
 
 
 def weights_of(model: keras.Model) -> tuple[Arrays, Arrays]:
@@ -36,7 +46,11 @@ def weights_of(model: keras.Model) -> tuple[Arrays, Arrays]:
 
 
 def put_state(model: keras.Model, state: State) -> None:
-    for group, values in zip(_variables(model), state, strict=True):
+    """Give the model those values; metrics only where the model has them all."""
+    *groups, metrics = zip(variables_of(model), state, strict=True)
+    if len(metrics[0]) == len(metrics[1]):
+        groups.append(metrics)
+    for group, values in groups:
         for variable, value in zip(group, values, strict=True):
             variable.assign(value)
 
@@ -56,12 +70,3 @@ def test_step(model: keras.Model, state: State, data: Any) -> tuple[State, dict[
 def predict_step(model: keras.Model, weights: tuple[Arrays, Arrays], x: Any) -> tuple[Any, Any]:
     outputs, non_trainable = model.predict_step(weights, (x,))
     return outputs, (weights[0], non_trainable)
-
-
-def _variables(model: keras.Model) -> tuple[list[keras.Variable], ...]:
-    return (
-        model.trainable_variables,
-        model.non_trainable_variables,
-        model.optimizer.variables,
-        model.metrics_variables,
-    )

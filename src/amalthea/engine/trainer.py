@@ -26,7 +26,7 @@ class Trainer(Protocol):
 
 
 _current: ContextVar[Trainer] = ContextVar("amalthea_trainer")
-_default = Engine()
+_default = Engine(to_the_bit=True)
 
 
 def current_trainer() -> Trainer:

@@ -1,0 +1,166 @@
+"""Training a cohort: fits of one structure, epoch by epoch, in one program.
+
+Fits that are done leave: their state is taken at the end of their last epoch, and when enough of
+them are gone, the rest moves together into a smaller program.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from .costs import Form, shrinks_to
+from .epochs import FORMS, Epoch, Tools, host_epoch
+from .lanes import Lanes, Lone, Stacked
+from .members import Change, EpochLogs, Look, Member
+from .requests import FitResult
+from .steps import State
+
+Outcome = FitResult | Exception
+
+
+class Cohort:
+    """Members of one structure, with equally many rows.
+
+    A program may have more lanes than there are members, so that it serves other cohorts too. The
+    lanes that are left over go along with the last member, and nothing is read from them.
+    ``seconds`` is what preparing it took.
+    """
+
+    def __init__(self, members: list[Member], form: Form, tools: Tools) -> None:
+        self.members, self.form = members, form
+        self.outcomes: dict[Member, Outcome] = {}
+        started = time.perf_counter()
+        self._structure = members[0].structure
+        self._tools = replace(tools, quick=form.quick)
+        self._move_in(members, [member.take_state() for member in members], form)
+        self.seconds = time.perf_counter() - started
+
+    def run(self) -> None:
+        """Train all members; ``outcomes`` has what became of each."""
+        for member in self._here:
+            if member.done:
+                self._leave(member)
+        while self._here:
+            self._epoch()
+            self._shrink()
+        del self._state, self._train, self._test
+
+    def _move_in(self, members: list[Member], states: list[State], form: Form) -> None:
+        structure, tools = self._structure, self._tools
+        self._lanes: Lanes = Stacked() if form.name == "stacked" else Lone()
+        self._here = list(members)
+        self._lane = {member: lane for lane, member in enumerate(members)}
+        padding = [members[-1]] * (form.lanes - len(members))
+        self._seats = [*members, *padding]
+        self._state = self._lanes.join([*states, *[states[-1]] * len(padding)])
+        make, first = FORMS[form.name], members[0].request
+        training = [member.request.training for member in self._seats]
+        self._train: Epoch = make(structure.train, training, first.batch_size, self._state, tools)
+        self._test: Epoch | None = None
+        if structure.test is not None:
+            held = [member.request.validation for member in self._seats]
+            size = first.validation_batch_size
+            self._test = make(structure.test, held, size, self._state, tools)
+
+    def _epoch(self) -> None:
+        self._let_each(lambda member: member.begin_epoch(self._look(member)))
+        self._state = self._state._replace(metrics=self._structure.no_metrics)
+        before, orders = self._state, self._orders()
+        self._state, logs, losses = self._train(before, orders)
+        logs_of = self._break_off(before, EpochLogs(logs, self._lanes), losses)
+        held = self._validate()
+
+        def end_epoch(member: Member) -> Change:
+            lane = self._lane[member]
+            return member.end_epoch(self._look(member), logs_of(member), held, lane)
+
+        self._let_each(end_epoch)
+        for member in list(self._here):
+            if member.done:
+                self._leave(member)
+
+    def _orders(self) -> list[np.ndarray]:
+        """Each lane's rows; fits with the same seed take them in the same order."""
+        known: dict[Any, np.ndarray] = {}
+        for member in self._seats:
+            key = self._order_key(member)
+            if key not in known:
+                known[key] = member.order
+        return [known[self._order_key(member)] for member in self._seats]
+
+    def _order_key(self, member: Member) -> Any:
+        return member.epoch, member.request.seed, member.request.shuffle
+
+    def _validate(self) -> EpochLogs | None:
+        if self._test is None or not any(member.validates for member in self._here):
+            return None
+        self._let_each(lambda member: member.begin_validation(self._look(member)))
+        rows = [np.arange(len(seat.request.validation or ())) for seat in self._seats]
+        state = self._state._replace(metrics=self._structure.no_metrics)
+        self._state, logs, _ = self._test(state, rows)
+        held = EpochLogs(logs, self._lanes)
+        self._let_each(
+            lambda member: member.end_validation(self._look(member), held, self._lane[member])
+        )
+        return held
+
+    def _break_off(
+        self, before: State, logs: EpochLogs, losses: Any
+    ) -> Callable[[Member], EpochLogs]:
+        """Take the batches back that a member would not have trained on; logs by member."""
+        special: dict[Member, EpochLogs] = {}
+
+        def after(member: Member) -> Change:
+            lane = self._lane[member]
+            values = lambda: np.asarray(self._lanes.values(np.asarray(losses), lane))  # noqa: E731
+            n_batches = member.stops_after(values)
+            if n_batches is None or n_batches == len(values()):
+                return Change()
+            state = self._lanes.state(before, lane)._replace(metrics=before.metrics)
+            request, steps = member.request, self._structure.train
+            again = host_epoch(steps, [request.training], request.batch_size, state, self._tools)
+            rows = member.order[: n_batches * request.batch_size]
+            state, by_name, _ = again(state, [rows])
+            special[member] = EpochLogs(by_name, Lone())
+            return Change(state=state)
+
+        self._let_each(after)
+        return lambda member: special.get(member, logs)
+
+    def _let_each(self, act: Callable[[Member], Change]) -> None:
+        """Let every member act; one that fails is out, and the others go on."""
+        for member in list(self._here):
+            try:
+                change = act(member)
+            except Exception as error:
+                self.outcomes[member] = error
+                self._here.remove(member)
+            else:
+                self._state = change.apply(self._lanes, self._state, self._lane[member])
+
+    def _look(self, member: Member) -> Look:
+        state, lane = self._state, self._lane[member]
+        return lambda: self._lanes.state(state, lane)
+
+    def _leave(self, member: Member) -> None:
+        self._here.remove(member)
+        try:
+            state = self._lanes.state(self._state, self._lane[member])
+            result = member.finish(state)
+            self.outcomes[member] = replace(result, form=self.form.name)
+        except Exception as error:
+            self.outcomes[member] = error
+
+    def _shrink(self) -> None:
+        if not self._here or len(self._seats) == 1:
+            return
+        lanes = shrinks_to(self._structure, self._here, len(self._seats))
+        if lanes is not None:
+            states = [self._lanes.state(self._state, self._lane[m]) for m in self._here]
+            states = [s._replace(metrics=self._structure.no_metrics) for s in states]
+            self._move_in(self._here, states, Form("stacked", lanes, self.form.quick))

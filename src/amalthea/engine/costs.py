@@ -1,0 +1,144 @@
+"""Which form a cohort is trained in: decided from counts, so that the same fits choose the same.
+
+The constants are rounded measurements on CPUs of a few cores, given where they stand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import jax
+
+from .members import Member
+from .structures import Structure
+from .work import Work
+
+# Seconds on a CPU: per primitive operation in a compiled loop, whatever its size; per number
+# written; per multiplication in a product of matrices.
+_PER_OPERATION, _PER_ELEMENT, _PER_MULTIPLICATION = 1.5e-7, 4e-10, 5e-11
+_TRACING_STACKED = 0.08  # seconds more to trace and compile a stacked program than a loop
+_COMPILING = 0.4  # seconds to compile a small program well
+_SLOWER_WHEN_QUICK = 1.5e-9  # seconds more for each number written, when compiled quickly
+_LANES = (2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64)
+_LANES_ON_ACCELERATOR = (*_LANES, 96, 128, 192, 256)
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a cohort is trained. ``quick``: compiled quickly rather than well."""
+
+    name: str
+    lanes: int = 1
+    quick: bool = False
+
+
+def choose_forms(
+    structure: Structure,
+    members: Sequence[Member],
+    forced: str | None,
+    most_lanes: int,
+    to_the_bit: bool,
+) -> list[tuple[Form, list[Member]]]:
+    """Cut members of one structure and size into cohorts, each with its form.
+
+    Parameters
+    ----------
+    structure : Structure
+    members : sequence of Member
+    forced : {"stacked", "loop", "steps"} or None
+        None chooses.
+    most_lanes : int
+        As many fits as the memory holds in one stacked program.
+    to_the_bit : bool
+        Only what gives Keras's own numbers to the bit, unless a form is forced.
+    """
+    apart = [member for member in members if member.needs_all_variables]
+    together = [member for member in members if not member.needs_all_variables]
+    work = _work(structure, members[0])
+    free = structure.steady and not to_the_bit
+    quick = free and _compiles_quickly(work, members)
+    name = forced or _form(work, together, free)
+    lone = Form(_lone_form(work) if name == "stacked" else name, 1, quick)
+    cut = [(lone, [member]) for member in apart]
+    if name == "stacked" and min(len(together), most_lanes) > 1:
+        sizes = [n for n in _lane_counts() if n <= most_lanes]
+        for part in _parts(together, sizes[-1] if sizes else 1):
+            lanes = next((n for n in sizes if n >= len(part)), 1)
+            if lanes > 1:
+                cut.append((Form("stacked", lanes, quick), part))
+            else:
+                cut.extend((lone, [member]) for member in part)
+        return cut
+    return cut + [(lone, [member]) for member in together]
+
+
+def shrinks_to(structure: Structure, members: Sequence[Member], lanes: int) -> int | None:
+    """How many lanes the members that are left should move to, or None to stay."""
+    fewer = next((n for n in (1, *_lane_counts()) if n >= len(members)), lanes)
+    if fewer >= lanes:
+        return None
+    epochs = max(member.request.epochs - member.epoch for member in members)
+    saved = _seconds(_work(structure, members[0])).each * (lanes - fewer) * epochs
+    return fewer if saved > _COMPILING else None
+
+
+def predicts_quickly(work: Work) -> bool:
+    return work.elements * _SLOWER_WHEN_QUICK < 1e-3 and not work.halves
+
+
+@dataclass(frozen=True)
+class _Seconds:
+    """Of one epoch: what it costs once for all fits in a program, and for each of them."""
+
+    once: float
+    each: float
+
+
+def _seconds(work: Work) -> _Seconds:
+    each = work.elements * _PER_ELEMENT + work.multiplications * _PER_MULTIPLICATION
+    return _Seconds(work.operations * _PER_OPERATION, each)
+
+
+def _work(structure: Structure, member: Member) -> Work:
+    request = member.request
+    work = structure.train.work(len(request.training) // request.batch_size)
+    if structure.test is not None and request.validation is not None:
+        work += structure.test.work(len(request.validation) // request.validation_batch_size)
+    return work
+
+
+def _form(work: Work, members: Sequence[Member], free: bool) -> str:
+    if len(members) < 2 or not free:
+        return _lone_form(work)
+    if jax.default_backend() != "cpu":
+        return "stacked"
+    # XLA's convolutions on CPU are several times slower inside a loop (JAX issue 12868).
+    if work.convolves:
+        return "steps"
+    seconds = _seconds(work)
+    saved = seconds.once * (len(members) - 1) * _epochs(members) / len(members)
+    return "stacked" if seconds.once > seconds.each and saved > _TRACING_STACKED else "loop"
+
+
+def _lone_form(work: Work) -> str:
+    return "steps" if work.convolves and jax.default_backend() == "cpu" else "loop"
+
+
+def _compiles_quickly(work: Work, members: Sequence[Member]) -> bool:
+    little = work.elements * _epochs(members) * _SLOWER_WHEN_QUICK < _COMPILING
+    return little and not work.halves
+
+
+def _epochs(members: Sequence[Member]) -> int:
+    return sum(member.request.epochs - member.epoch for member in members)
+
+
+def _lane_counts() -> tuple[int, ...]:
+    return _LANES if jax.default_backend() == "cpu" else _LANES_ON_ACCELERATOR
+
+
+def _parts(members: list[Member], most: int) -> list[list[Member]]:
+    """As few parts as possible, of sizes that differ by one at most."""
+    n_parts = -(-len(members) // most)
+    return [members[part::n_parts] for part in range(n_parts)]

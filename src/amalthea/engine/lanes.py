@@ -1,0 +1,84 @@
+"""The states of a cohort in one: stacked along a first axis, or the state of one fit as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from .steps import State
+
+
+class Lanes(Protocol):
+    """``lane`` counts the fits of the cohort. States are not changed in place."""
+
+    def join(self, states: Sequence[State]) -> State: ...
+
+    def state(self, joined: State, lane: int) -> State: ...
+
+    def values(self, logs: Any, lane: int) -> Any: ...
+
+    def replace(self, joined: State, lane: int, state: State) -> State: ...
+
+    def with_optimizer_value(self, joined: State, lane: int, index: int, value: Any) -> State: ...
+
+
+class Lone:
+    """One fit."""
+
+    def join(self, states: Sequence[State]) -> State:
+        (state,) = states
+        return state
+
+    def state(self, joined: State, lane: int) -> State:
+        return joined
+
+    def values(self, array: Any, lane: int) -> Any:
+        return array
+
+    def replace(self, joined: State, lane: int, state: State) -> State:
+        return state
+
+    def with_optimizer_value(self, joined: State, lane: int, index: int, value: Any) -> State:
+        optimizer = list(joined.optimizer)
+        optimizer[index] = value
+        return joined._replace(optimizer=optimizer)
+
+
+class Stacked:
+    """Several fits; metrics begin each epoch alike and have no axis of fits."""
+
+    def join(self, states: Sequence[State]) -> State:
+        def of(name: str) -> list[Any]:
+            groups = [getattr(state, name) for state in states]
+            return [np.stack([np.asarray(v) for v in same]) for same in zip(*groups, strict=True)]
+
+        return State(of("trainable"), of("non_trainable"), of("optimizer"), states[0].metrics)
+
+    def state(self, joined: State, lane: int) -> State:
+        def of(group: Any) -> list[Any]:
+            return [np.array(np.asarray(stacked)[lane]) for stacked in group]
+
+        return State(of(joined.trainable), of(joined.non_trainable), of(joined.optimizer), [])
+
+    def values(self, array: Any, lane: int) -> Any:
+        return array[lane]
+
+    def replace(self, joined: State, lane: int, state: State) -> State:
+        def of(name: str) -> list[Any]:
+            pairs = zip(getattr(joined, name), getattr(state, name), strict=True)
+            return [_with_row(stacked, lane, value) for stacked, value in pairs]
+
+        return State(of("trainable"), of("non_trainable"), of("optimizer"), joined.metrics)
+
+    def with_optimizer_value(self, joined: State, lane: int, index: int, value: Any) -> State:
+        optimizer = list(joined.optimizer)
+        optimizer[index] = _with_row(optimizer[index], lane, value)
+        return joined._replace(optimizer=optimizer)
+
+
+def _with_row(stacked: Any, lane: int, value: Any) -> np.ndarray:
+    array = np.array(stacked)
+    array[lane] = np.asarray(value)
+    return array

@@ -1,0 +1,141 @@
+"""When two models cannot but trace to the same program.
+
+Tracing a step takes some 30 ms, most of what a small fit costs, so it is not done again for a
+model that is built just like one that was traced before. A likeness spells out everything that
+tracing can read from a model: the type of every object in it and the value of every attribute,
+in one order. It leaves out the values of variables that a step takes as arguments, and what
+initialisers were given: they are arguments too, or spent. Names are in it.
+
+Code can read what no attribute tells, so only objects and functions of Keras itself are spelled
+out. A model with anything else in it (a layer, loss or metric of one's own) has no likeness, and
+is traced each time.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import threading
+import types
+import weakref
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+_PLAIN = frozenset({str, int, float, bool, bytes, complex, type(None)})
+_AS_IT_IS = (type, types.ModuleType, types.BuiltinFunctionType, np.dtype, np.generic)
+_LOCKS = (type(threading.Lock()), type(threading.RLock()))
+# Kept for serialisation; bookkeeping that holds addresses; functions that fit and predict made.
+_NOT_READ = frozenset(
+    {"_auto_config", "_compile_config", "stored_ids", "_nodes"}
+    | {"train_function", "test_function", "predict_function"}
+)
+_OF_KERAS = ("keras.", "jax.", "jax._src")
+
+
+class _Unknown(Exception):
+    """Something in a model whose behaviour its attributes do not tell."""
+
+
+def likeness(model: keras.Model, variables: list[list[keras.Variable]]) -> tuple[Any, ...] | None:
+    """Equal for models that trace to the same steps; None when that cannot be told.
+
+    ``variables`` are the groups of variables whose values a step takes as arguments.
+    """
+    spelling = _Spelling(variables)
+    try:
+        spelling.add(model)
+    except _Unknown:
+        return None
+    return tuple(spelling.words)
+
+
+class _Spelling:
+    def __init__(self, variables: list[list[keras.Variable]]) -> None:
+        self.words: list[Any] = []
+        self._argument = {
+            id(variable): (group, number)
+            for group, members in enumerate(variables)
+            for number, variable in enumerate(members)
+        }
+        self._seen: dict[int, int] = {}
+        self._alive: list[Any] = []  # an address must not be used again meanwhile
+
+    def add(self, thing: Any) -> None:
+        if type(thing) in _PLAIN:
+            self.words.append((type(thing), thing))
+            return
+        if id(thing) in self._seen:
+            self.words.append(("again", self._seen[id(thing)]))
+            return
+        self._seen[id(thing)] = len(self._seen)
+        self._alive.append(thing)
+        self._spell(thing)
+
+    def _spell(self, thing: Any) -> None:
+        words, kind = self.words, type(thing)
+        if isinstance(thing, Mapping):
+            words.append((kind, len(thing)))
+            for name, value in thing.items():
+                self.add(name)
+                self.add(value)
+        elif isinstance(thing, list | tuple):
+            words.append((kind, len(thing)))
+            for value in thing:
+                self.add(value)
+        elif isinstance(thing, set | frozenset) and all(type(value) is str for value in thing):
+            words.append((kind, *sorted(thing)))
+        elif isinstance(thing, keras.Variable):
+            self._spell_variable(thing)
+        elif isinstance(thing, types.FunctionType):
+            self._spell_function(thing)
+        elif isinstance(thing, types.MethodType):
+            words.append(kind)
+            self.add(thing.__func__)
+            self.add(thing.__self__)
+        elif isinstance(thing, functools.partial):
+            words.append(kind)
+            for part in (thing.func, thing.args, thing.keywords):
+                self.add(part)
+        elif isinstance(thing, inspect.Signature):
+            for parameter in thing.parameters.values():
+                words.append((parameter.name, parameter.kind))
+                self.add(parameter.default)
+        elif isinstance(thing, np.ndarray) and thing.dtype != object:
+            words.append((thing.dtype, thing.shape, thing.tobytes()))
+        elif isinstance(thing, _AS_IT_IS):
+            words.append(thing)
+        elif isinstance(thing, weakref.ref):
+            self.add(thing())
+        elif isinstance(thing, _LOCKS):
+            pass
+        elif kind.__module__.startswith("keras.") and hasattr(thing, "__dict__"):
+            self._spell_object(thing)
+        else:
+            raise _Unknown
+
+    def _spell_variable(self, variable: keras.Variable) -> None:
+        where = self._argument.get(id(variable))
+        if where is None:
+            raise _Unknown  # its value would be a constant of the program
+        self.words.append((where, variable.shape, variable.dtype))
+
+    def _spell_function(self, function: types.FunctionType) -> None:
+        if not (function.__module__ or "").startswith(_OF_KERAS):
+            raise _Unknown
+        self.words.append(function.__code__)
+        self.add(function.__defaults__)
+        self.add(function.__kwdefaults__)
+        for cell in function.__closure__ or ():
+            self.add(cell.cell_contents)
+
+    def _spell_object(self, thing: Any) -> None:
+        self.words.append(type(thing))
+        if isinstance(thing, keras.initializers.Initializer):
+            return
+        for name, value in vars(thing).items():
+            if name not in _NOT_READ:
+                self.words.append(name)
+                self.add(value)

@@ -1,0 +1,265 @@
+"""One fit in a cohort: its place in training, its callbacks, what it leaves behind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+import numpy as np
+
+from ..randomness import epoch_order
+from .lanes import Lanes, Lone
+from .requests import FitRequest, FitResult, plain_history, plain_value
+from .seeding import Generators, resumed
+from .stand_ins import StandIn, compare_as_before, compare_quickly, stand_in_suffices
+from .steps import State, put_state, state_of
+from .structures import Structure
+
+Logs = dict[str, Any]
+Look = Callable[[], State]  # fetches the state of one fit
+
+
+class EpochLogs:
+    """The logs of an epoch for all fits of a cohort, fetched from the device when read."""
+
+    def __init__(self, logs: Logs, lanes: Lanes) -> None:
+        self._logs, self._lanes = logs, lanes
+        self._fetched: dict[str, np.ndarray] | None = None
+
+    def of(self, lane: int) -> Logs:
+        if self._fetched is None:
+            self._fetched = {n: np.asarray(value) for n, value in sorted(self._logs.items())}
+            self._logs = {}
+        fetched = self._fetched.items()
+        return {name: plain_value(self._lanes.values(array, lane)) for name, array in fetched}
+
+
+class Change:
+    """What callbacks did to a fit: a whole new state, or a new learning rate."""
+
+    def __init__(self, state: State | None = None, rate: tuple[int, Any] | None = None) -> None:
+        self._state, self._rate = state, rate
+
+    def apply(self, lanes: Lanes, joined: State, lane: int) -> State:
+        if self._state is not None:
+            return lanes.replace(joined, lane, self._state)
+        if self._rate is not None:
+            return lanes.with_optimizer_value(joined, lane, *self._rate)
+        return joined
+
+
+NO_CHANGE = Change()
+_LONE = Lone()
+
+
+class Member:
+    """A fit without callbacks: nothing is read before the end."""
+
+    needs_all_variables = False  # the model's metrics too
+
+    def __init__(self, request: FitRequest, structure: Structure, state: State) -> None:
+        self.request, self.structure = request, structure
+        self._state: State | None = state
+        self.seconds = 0.0  # what preparing it took
+        self.epoch = request.initial_epoch
+        self.done = self.epoch >= request.epochs
+        self._logs: list[tuple[int, EpochLogs, EpochLogs | None, int]] = []
+
+    @property
+    def order(self) -> np.ndarray:
+        """The training rows of this epoch, in the order in which they are taken."""
+        n_rows = len(self.request.training)
+        if not self.request.shuffle:
+            return np.arange(n_rows)
+        return epoch_order(n_rows, self.epoch, self.request.seed)
+
+    @property
+    def validates(self) -> bool:
+        """Whether this epoch ends with a look at the validation rows."""
+        held = self.request.validation is not None
+        return held and (self.epoch + 1) % self.request.validation_freq == 0
+
+    def begin(self) -> None:
+        """Before the first epoch."""
+
+    def take_state(self) -> State:
+        """The state to start from; from now on it lives in the cohort."""
+        assert self._state is not None
+        state, self._state = self._state, None
+        return state
+
+    def begin_epoch(self, look: Look) -> Change:
+        return NO_CHANGE
+
+    def stops_after(self, losses: Callable[[], np.ndarray]) -> int | None:
+        """The number of batches after which this epoch is broken off, or None."""
+        return None
+
+    def begin_validation(self, look: Look) -> Change:
+        return NO_CHANGE
+
+    def end_validation(self, look: Look, logs: EpochLogs, lane: int) -> Change:
+        return NO_CHANGE
+
+    def end_epoch(self, look: Look, logs: EpochLogs, held: EpochLogs | None, lane: int) -> Change:
+        self._logs.append((self.epoch, logs, held, lane))
+        self._count_epoch()
+        return NO_CHANGE
+
+    def finish(self, state: State) -> FitResult:
+        """Give the model what training has made of it, and tell how it went."""
+        self._hand_over(state)
+        history = keras.callbacks.History()
+        history.set_model(self.request.model)
+        history.on_train_begin()
+        for epoch, logs, held, lane in self._logs:
+            history.on_epoch_end(epoch, _merged(logs, held, lane))
+        self._logs.clear()
+        return _result(history)
+
+    def _count_epoch(self, stop: bool = False) -> None:
+        self.epoch += 1
+        self.done = stop or self.epoch >= self.request.epochs
+
+    def _hand_over(self, state: State) -> None:
+        model = self.request.model
+        put_state(model, state)
+        if self.request.epochs > 0:
+            model.optimizer.finalize_variable_values(model.trainable_variables)
+
+
+class _WithCallbacks(Member):
+    """Calls the callbacks when Keras would; subclasses say what they see of the model."""
+
+    def __init__(self, request: FitRequest, structure: Structure, state: State, model: Any) -> None:
+        super().__init__(request, structure, state)
+        self._model = model
+        self._callbacks = list(request.callbacks)
+        self._generators = request.generators
+        self._last: Logs = {}
+        self._hooks = keras.callbacks.CallbackList(
+            self._callbacks,
+            add_history=True,
+            model=model,
+            verbose=0,
+            epochs=request.epochs,
+            steps=-(-len(request.training) // request.batch_size),
+        )
+
+    def _seen(self, look: Look, call: Callable[[], None]) -> Change:
+        """Let callbacks see that state, and tell what they changed in it."""
+        raise NotImplementedError
+
+    def begin(self) -> None:
+        self._model.stop_training = False
+
+        state = self.take_state()
+        self._state = self._seen(lambda: state, self._hooks.on_train_begin).apply(_LONE, state, 0)
+
+    def begin_epoch(self, look: Look) -> Change:
+        return self._seen(look, lambda: self._hooks.on_epoch_begin(self.epoch))
+
+    def begin_validation(self, look: Look) -> Change:
+        return self._seen(look, self._hooks.on_test_begin)
+
+    def end_validation(self, look: Look, logs: EpochLogs, lane: int) -> Change:
+        return self._seen(look, lambda: self._hooks.on_test_end(logs.of(lane)))
+
+    def end_epoch(self, look: Look, logs: EpochLogs, held: EpochLogs | None, lane: int) -> Change:
+        self._last = _merged(logs, held, lane)
+        change = self._seen(look, lambda: self._hooks.on_epoch_end(self.epoch, self._last))
+        self._count_epoch(stop=bool(self._model.stop_training))
+        return change
+
+    def finish(self, state: State) -> FitResult:
+        self._hand_over(state)
+        self._hooks.set_model(self.request.model)
+        with self._drawing():
+            self._hooks.on_train_end(self._last)
+        return _result(self.request.model.history)
+
+    @contextmanager
+    def _drawing(self) -> Iterator[None]:
+        """What callbacks draw at random goes on where the builder left off."""
+        with resumed(self._generators):
+            yield
+            self._generators = Generators.now()
+
+
+class SeenByStandIn(_WithCallbacks):
+    """Keras's own callbacks that a stand-in is enough for."""
+
+    def __init__(self, request: FitRequest, structure: Structure, state: State) -> None:
+        stand_in = StandIn(request.model, structure.metrics)
+        super().__init__(request, structure, state, stand_in)
+        of_kind = keras.callbacks.TerminateOnNaN
+        self._stops_at_nan = [c for c in self._callbacks if isinstance(c, of_kind)]
+        draws = keras.callbacks.LearningRateScheduler
+        self._may_draw = any(isinstance(callback, draws) for callback in self._callbacks)
+
+    def _seen(self, look: Look, call: Callable[[], None]) -> Change:
+        self._model.see(look)
+        if self._may_draw:
+            with self._drawing():
+                call()
+        else:
+            call()
+        compare_quickly(self._callbacks)
+        return Change(rate=self._model.optimizer.new_rate())
+
+    def begin_validation(self, look: Look) -> Change:
+        return NO_CHANGE
+
+    def end_validation(self, look: Look, logs: EpochLogs, lane: int) -> Change:
+        return NO_CHANGE
+
+    def stops_after(self, losses: Callable[[], np.ndarray]) -> int | None:
+        if not self._stops_at_nan:
+            return None
+        values = losses()
+        bad = np.flatnonzero(~np.isfinite(values))
+        if not len(bad):
+            return None
+        batch = int(bad[0])
+        for callback in self._stops_at_nan:
+            callback.on_train_batch_end(batch, {"loss": float(values[batch])})
+        return batch + 1
+
+    def finish(self, state: State) -> FitResult:
+        compare_as_before(self._callbacks)
+        return super().finish(state)
+
+
+class SeenByModel(_WithCallbacks):
+    """Any callbacks: the model itself has the state while they run."""
+
+    needs_all_variables = True
+
+    def __init__(self, request: FitRequest, structure: Structure, state: State) -> None:
+        super().__init__(request, structure, state, request.model)
+
+    def _seen(self, look: Look, call: Callable[[], None]) -> Change:
+        put_state(self._model, look())
+        with self._drawing():
+            call()
+        return Change(state=state_of(self._model))
+
+
+def kind_of_member(request: FitRequest) -> type[Member]:
+    if not request.callbacks:
+        return Member
+    if stand_in_suffices(request.callbacks, request.model):
+        return SeenByStandIn
+    return SeenByModel
+
+
+def _merged(logs: EpochLogs, held: EpochLogs | None, lane: int) -> Logs:
+    """Training logs, and those of validation under ``val_`` names."""
+    of_validation = {} if held is None else held.of(lane)
+    return {**logs.of(lane), **{f"val_{name}": value for name, value in of_validation.items()}}
+
+
+def _result(history: keras.callbacks.History) -> FitResult:
+    return FitResult(plain_history(history.history), list(history.epoch))

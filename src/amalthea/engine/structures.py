@@ -1,0 +1,201 @@
+"""What a compiled program depends on: the traced steps of a model, on batches of given shapes."""
+
+from __future__ import annotations
+
+import hashlib
+import weakref
+from collections import OrderedDict
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import keras
+import numpy as np
+
+from .batches import EpochBatches, as_they_stand
+from .likeness import likeness
+from .programs import TracedStep, compiled_by, trace
+from .requests import FitRequest, PredictRequest
+from .rows import Arrays, Rows, in_keras_floats, leaves, map_arrays
+from .seeding import resumed
+from .steadiness import is_steady
+from .steps import (
+    State,
+    predict_step,
+    state_of,
+    test_step,
+    train_step,
+    variables_of,
+    weights_of,
+)
+from .work import Work
+
+STRUCTURES_KEPT = 1024
+_TRACED_BY = (
+    "jax_enable_x64",
+    "jax_numpy_dtype_promotion",
+    "jax_default_prng_impl",
+    "jax_threefry_partitionable",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Steps:
+    """One step on a whole batch, and one on the short last batch; None where there is no such."""
+
+    whole: TracedStep | None
+    rest: TracedStep | None
+
+    @property
+    def key(self) -> tuple[str | None, ...]:
+        return tuple(step.key if step else None for step in (self.whole, self.rest))
+
+    def work(self, n_batches: int) -> Work:
+        """The work of one epoch."""
+        whole = self.whole.work.times(n_batches) if self.whole else Work()
+        return whole + (self.rest.work if self.rest else Work())
+
+
+@dataclass(frozen=True, eq=False)
+class Structure:
+    """Fits of equal structure can share programs.
+
+    ``no_metrics`` are the values of metrics at the beginning of an epoch, and ``metrics`` the
+    metrics of the first model of this structure, for callbacks that ask which way is better.
+    ``steady``: differences in rounding stay as small as they are.
+    """
+
+    key: str
+    train: Steps
+    test: Steps | None
+    no_metrics: list[np.ndarray]
+    metrics: list[Any] = field(repr=False)
+    steady: bool = False
+
+
+class Structures:
+    """Finds the structure of a request, by tracing only what no likeness tells."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[Hashable, Any] = OrderedDict()
+        self._own: weakref.WeakKeyDictionary[Any, OrderedDict[Hashable, Any]] = (
+            weakref.WeakKeyDictionary()
+        )
+
+    def of_fit(self, request: FitRequest, all_variables: bool = False) -> tuple[Structure, State]:
+        """The structure of a fit, and the state that it starts from.
+
+        With ``all_variables`` the model gets its metrics' variables too, for who looks at them.
+        """
+        model = request.model
+        spelled = likeness(model, variables_of(model))
+        key = (spelled, _shapes_of_fit(request), *_settings())
+        known = self._known.get(key) if spelled is not None else None
+        if known is None:
+            with resumed(request.generators):
+                create_variables(request)
+                model.reset_metrics()
+                state = state_of(model)
+                known = self._trace(request, state, spelled is not None)
+            if spelled is not None:
+                _keep(self._known, key, known)
+            return known, state
+        if all_variables:
+            create_variables(request)
+        elif not model.optimizer.built:
+            model.optimizer.build(model.trainable_variables)
+        return known, state_of(model)._replace(metrics=known.no_metrics)
+
+    def of_predict(self, request: PredictRequest, x: Arrays) -> TracedStep:
+        """The step that predicts a batch like ``x``."""
+        model = request.model
+        spelled = likeness(model, variables_of(model))
+        key = (request.batch_size, spelled, _shapes(x), *_settings())
+        # A model without a likeness keeps its steps, as Keras's keep their predict function.
+        known = self._known if spelled is not None else self._own.setdefault(model, OrderedDict())
+        step: TracedStep | None = known.get(key)
+        if step is None:
+            step = trace(lambda weights, x: predict_step(model, weights, x), weights_of(model), x)
+            _keep(known, key, step)
+        return step
+
+    def _trace(self, request: FitRequest, state: State, of_keras: bool) -> Structure:
+        model = request.model
+        train = _steps(train_step, model, state, request.training, request.batch_size)
+        test = None
+        if request.validation is not None:
+            size = request.validation_batch_size
+            test = _steps(test_step, model, state, request.validation, size)
+        key = hashlib.sha256(str((train.key, test and test.key)).encode()).hexdigest()
+        no_metrics = [np.asarray(value) for value in state.metrics]
+        steady = of_keras and is_steady(model)
+        return Structure(key, train, test, no_metrics, list(model.metrics), steady)
+
+
+def _keep(known: OrderedDict[Hashable, Any], key: Hashable, value: Any) -> None:
+    known[key] = value
+    while len(known) > STRUCTURES_KEPT:
+        known.popitem(last=False)
+
+
+def create_variables(request: FitRequest) -> None:
+    """Let Keras create what it creates at the beginning of a fit, and train nothing.
+
+    Metrics and the optimizer get their variables there, from the shapes of the first batch.
+    """
+    rows = request.training
+    batches = EpochBatches(rows, request.batch_size, as_they_stand(len(rows)))
+    request.model.fit(batches, epochs=0, verbose=0)
+
+
+def _steps(step: Any, model: keras.Model, state: State, rows: Rows, batch_size: int) -> Steps:
+    def traced(n_rows: int) -> TracedStep | None:
+        if not n_rows:
+            return None
+        batch = _batch_like(rows, n_rows)
+        return trace(lambda state, data: step(model, state, data), state, batch)
+
+    whole = traced(batch_size) if len(rows) >= batch_size else None
+    return Steps(whole, traced(len(rows) % batch_size))
+
+
+def _batch_like(rows: Rows, n_rows: int) -> tuple[Arrays, ...]:
+    """Arrays with the shapes and types of a batch, to trace a step on."""
+
+    def one(array: Any) -> jax.ShapeDtypeStruct:
+        kept = in_keras_floats(np.empty((0,), array.dtype)).dtype
+        return jax.ShapeDtypeStruct((n_rows, *array.shape[1:]), kept)
+
+    parts = (rows.x, rows.y, rows.sample_weight)
+    return tuple(map_arrays(one, part) for part in parts if part is not None)
+
+
+def _shapes_of_fit(request: FitRequest) -> Hashable:
+    rows, held = request.training, request.validation
+    validation = _rows_shape(held, request.validation_batch_size) if held else None
+    return _rows_shape(rows, request.batch_size), validation
+
+
+def _rows_shape(rows: Rows, batch_size: int) -> Hashable:
+    whole, rest = len(rows) >= batch_size, len(rows) % batch_size
+    parts = (rows.x, rows.y, rows.sample_weight)
+    return batch_size, whole, rest, *(_shapes(part) for part in parts)
+
+
+def _shapes(arrays: Arrays) -> Hashable:
+    structure = str(map_arrays(lambda _: None, arrays))
+    return structure, *((array.shape[1:], str(array.dtype)) for array in leaves(arrays))
+
+
+def _settings() -> tuple[Hashable, ...]:
+    """Settings of Keras and JAX that a trace reads, and no model tells."""
+    config = keras.config
+    return (
+        config.floatx(),
+        config.epsilon(),
+        config.image_data_format(),
+        config.is_flash_attention_enabled(),
+        str(compiled_by()),
+        *(getattr(jax.config, name) for name in _TRACED_BY),
+    )
