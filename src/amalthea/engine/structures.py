@@ -83,6 +83,10 @@ class Structures:
             weakref.WeakKeyDictionary()
         )
 
+    def clear(self) -> None:
+        self._known.clear()
+        self._own.clear()
+
     def of_fit(self, request: FitRequest, all_variables: bool = False) -> tuple[Structure, State]:
         """The structure of a fit, and the state that it starts from.
 
