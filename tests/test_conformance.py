@@ -7,6 +7,7 @@ tolerance leaves room for another order of sums.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +21,7 @@ from amalthea.engine.forms import Engine, forget_programs
 from amalthea.engine.obstacles import why_not_compiled
 from amalthea.engine.requests import FitRequest, PredictRequest
 from amalthea.engine.rows import Rows
+from amalthea.errors import KerasFitWarning
 
 L = keras.layers
 O = keras.optimizers  # noqa: E741
@@ -146,8 +148,10 @@ def seeded_model(build: Callable[[], keras.Model], optimizer: Any, **compiling: 
     return model
 
 
-def by_keras(model: keras.Model, rows: Rows, **fit: Any) -> Any:
-    order = amalthea.batch_order(len(rows), EPOCHS, SEED)
+def by_keras(
+    model: keras.Model, rows: Rows, seed: int = SEED, epochs: int = EPOCHS, **fit: Any
+) -> Any:
+    order = amalthea.batch_order(len(rows), epochs, seed)
 
     def batches() -> Any:
         for epoch in order:
@@ -156,7 +160,7 @@ def by_keras(model: keras.Model, rows: Rows, **fit: Any) -> Any:
 
     steps = -(-len(rows) // BATCH)
     return model.fit(
-        batches(), steps_per_epoch=steps, epochs=EPOCHS, verbose=0, shuffle=False, **fit
+        batches(), steps_per_epoch=steps, epochs=epochs, verbose=0, shuffle=False, **fit
     )
 
 
@@ -433,3 +437,298 @@ def test_another_precision_of_matrix_products_is_another_program() -> None:
     assert engine.compilations == before + 1
     fit()
     assert engine.compilations == before + 1
+
+
+# --- cohorts -------------------------------------------------------------------------------------
+# Every form gives Keras's numbers, whoever trains beside. The models and data are those above.
+
+COMPILED = ["stacked", "loop", "steps"]
+
+
+def reordered(rows: Rows) -> Rows:
+    """Other rows of the same shapes."""
+    backwards = np.arange(len(rows))[::-1]
+    x, y, *weights = rows.take(backwards)
+    return Rows(x, y, *weights)
+
+
+def cut(rows: Rows, n_rows: int) -> Rows:
+    x, y, *weights = rows.take(np.arange(n_rows))
+    return Rows(x, y, *weights)
+
+
+def request_for(model: keras.Model, rows: Rows, seed: int = SEED, **more: Any) -> FitRequest:
+    return FitRequest(model, rows, seed, more.pop("epochs", EPOCHS), batch_size=BATCH, **more)
+
+
+def train(requests: list[FitRequest], form: str | None = None) -> list[Any]:
+    results = Engine(form=form).train(requests)
+    for result in results:
+        if isinstance(result, Exception):
+            raise result
+    return results
+
+
+def faster(model: keras.Model) -> keras.Model:
+    model.optimizer.learning_rate = 0.03
+    return model
+
+
+@pytest.mark.parametrize("form", COMPILED)
+@pytest.mark.parametrize("kind", MODELS)
+def test_every_form_trains_as_keras_whoever_trains_beside(kind: str, form: str) -> None:
+    build, make = MODELS[kind]
+    rows, held, adam = data_for(make, weighted=True), data_for(make), OPTIMIZERS["Adam"]
+    ours, other, same = (seeded_model(build, adam) for _ in range(3))
+    results = train(
+        [
+            request_for(faster(other), reordered(rows), SEED + 1, validation=held),
+            request_for(ours, rows, validation=held),
+            request_for(same, rows, validation=held),
+        ],
+        form,
+    )
+    assert {result.form for result in results} == {form}
+    theirs = seeded_model(build, adam)
+    history = by_keras(theirs, rows, validation_data=(held.x, held.y))
+    for model, result in ((ours, results[1]), (same, results[2])):
+        assert_same_history(result, history)
+        assert_equal(model, theirs)
+    other_of_keras = faster(seeded_model(build, adam))
+    by_keras(other_of_keras, reordered(rows), SEED + 1, validation_data=(held.x, held.y))
+    assert_equal(other, other_of_keras)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_every_optimizer_steps_as_in_keras_in_a_stack(name: str) -> None:
+    rows, build = data_for(table), MODELS["dense"][0]
+    models = [seeded_model(build, OPTIMIZERS[name]) for _ in range(3)]
+    requests = [request_for(model, rows, SEED + n) for n, model in enumerate(models)]
+    results = train(requests, "stacked")
+    for n, (model, result) in enumerate(zip(models, results, strict=True)):
+        theirs = seeded_model(build, OPTIMIZERS[name])
+        assert_same_history(result, by_keras(theirs, rows, SEED + n))
+        assert_equal(model, theirs)
+
+
+@pytest.mark.parametrize("form", COMPILED)
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_mixed_precision_in_every_form(policy: str, form: str) -> None:
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        rows, build = data_for(table), MODELS["dense"][0]
+        models = [seeded_model(build, OPTIMIZERS["Adam"]) for _ in range(2)]
+        train([request_for(model, rows, SEED + n) for n, model in enumerate(models)], form)
+        for n, model in enumerate(models):
+            theirs = seeded_model(build, OPTIMIZERS["Adam"])
+            by_keras(theirs, rows, SEED + n)
+            assert_equal(model, theirs)
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def test_folds_of_unequal_size_train_as_in_keras() -> None:
+    rows, build = data_for(table), MODELS["dropout"][0]
+    sizes = [50, 49, 50, 48, 10, 16, 32]
+    models = [seeded_model(build, OPTIMIZERS["Adam"]) for _ in sizes]
+    pairs = zip(models, sizes, strict=True)
+    results = train([request_for(model, cut(rows, size)) for model, size in pairs], "stacked")
+    for model, size, result in zip(models, sizes, results, strict=True):
+        theirs = seeded_model(build, OPTIMIZERS["Adam"])
+        assert_same_history(result, by_keras(theirs, cut(rows, size)))
+        assert_equal(model, theirs)
+
+
+def test_a_cohort_repeats_itself_to_the_bit() -> None:
+    rows, build = data_for(table), MODELS["dropout"][0]
+
+    def weights() -> list[np.ndarray]:
+        models = [seeded_model(build, OPTIMIZERS["Adam"]) for _ in range(5)]
+        train([request_for(model, rows, SEED + n) for n, model in enumerate(models)], "stacked")
+        return [array for model in models for array in _values(model, "variables")]
+
+    for one, again in zip(weights(), weights(), strict=True):
+        assert np.array_equal(one, again)
+
+
+def test_fits_of_different_lengths_leave_the_cohort_when_they_are_done() -> None:
+    rows, build = data_for(table), MODELS["dense"][0]
+    lengths = [1, 5, 2, 3, 0]
+    models = [seeded_model(build, OPTIMIZERS["Adam"]) for _ in lengths]
+    pairs = zip(models, lengths, strict=True)
+    results = train([request_for(m, rows, epochs=length) for m, length in pairs], "stacked")
+    for model, length, result in zip(models, lengths, results, strict=True):
+        theirs = seeded_model(build, OPTIMIZERS["Adam"])
+        assert result.epochs == list(range(length))
+        if length:
+            assert_same_history(result, by_keras(theirs, rows, epochs=length))
+            assert_equal(model, theirs)
+
+
+def test_the_rest_of_a_cohort_moves_into_a_smaller_program(monkeypatch: Any) -> None:
+    monkeypatch.setattr("amalthea.engine.costs._COMPILING", 0.0)  # moving is worth it at once
+    rows, build = data_for(table), MODELS["batch normalisation"][0]
+    models = [seeded_model(build, OPTIMIZERS["Adam"]) for _ in range(6)]
+    lengths = [1, 1, 4, 1, 3, 2]
+    requests = [
+        request_for(model, rows, SEED + n, epochs=length)
+        for n, (model, length) in enumerate(zip(models, lengths, strict=True))
+    ]
+    train(requests, "stacked")
+    for n, (model, length) in enumerate(zip(models, lengths, strict=True)):
+        theirs = seeded_model(build, OPTIMIZERS["Adam"])
+        by_keras(theirs, rows, SEED + n, epochs=length)
+        assert_equal(model, theirs)
+
+
+@pytest.mark.parametrize("form", COMPILED)
+def test_a_fit_that_continues_does_so_as_in_keras(form: str) -> None:
+    rows, build = data_for(table), MODELS["dropout"][0]
+    ours, beside = (seeded_model(build, OPTIMIZERS["moving average"]) for _ in range(2))
+    train([request_for(ours, rows), request_for(beside, rows)], form)
+    first, second = (
+        request_for(model, rows, epochs=5, initial_epoch=3, shuffle=False)
+        for model in (ours, beside)
+    )
+    result, _ = train([first, second], form)
+    assert result.epochs == [3, 4]
+    theirs = seeded_model(build, OPTIMIZERS["moving average"])
+    by_keras(theirs, rows)
+    in_order = [rows.take(np.arange(n, min(n + BATCH, N))) for n in range(0, N, BATCH)] * 2
+    batches = (batch for batch in in_order)
+    theirs.fit(
+        batches, epochs=5, initial_epoch=3, steps_per_epoch=4, verbose=0, shuffle=False
+    )
+    assert_equal(ours, theirs)
+
+
+def early(**more: Any) -> Callable[[], Any]:
+    return lambda: keras.callbacks.EarlyStopping(**{"patience": 0, **more})
+
+
+STOPPING: dict[str, Callable[[], Any]] = {
+    **CALLBACKS,
+    "the best weights come back": early(monitor="val_loss", restore_best_weights=True),
+    "accuracy, the more the better": early(monitor="val_accuracy", restore_best_weights=True),
+    "only from an epoch on": early(monitor="loss", min_delta=1.0, start_from_epoch=2),
+    "a baseline": early(monitor="val_loss", baseline=0.1, patience=1),
+    "a plateau with a cooldown": lambda: keras.callbacks.ReduceLROnPlateau(
+        "val_loss", patience=0, min_delta=10.0, cooldown=1, factor=0.5, min_lr=0.003
+    ),
+}
+
+
+@pytest.mark.parametrize("form", COMPILED)
+@pytest.mark.parametrize("name", STOPPING)
+def test_callbacks_do_in_a_cohort_what_they_do_in_keras(name: str, form: str) -> None:
+    rows, held, build = data_for(table), data_for(table), MODELS["dropout"][0]
+    optimizer = OPTIMIZERS["moving average"]
+    ours, beside = (seeded_model(build, optimizer) for _ in range(2))
+    callbacks = [STOPPING[name](), keras.callbacks.TerminateOnNaN()]
+    if "averages" in name:  # wants the model itself
+        callbacks.pop()
+    result, _ = train(
+        [
+            request_for(ours, rows, validation=held, epochs=6, callbacks=callbacks),
+            request_for(beside, rows, SEED + 1, validation=held, epochs=6),
+        ],
+        form,
+    )
+    theirs = seeded_model(build, optimizer)
+    other = [STOPPING[name](), *[type(callback)() for callback in callbacks[1:]]]
+    history = by_keras(theirs, rows, epochs=6, validation_data=(held.x, held.y), callbacks=other)
+    assert_same_history(result, history)
+    assert_equal(ours, theirs)
+    assert callbacks[0].model is ours
+    for attribute in ("best", "wait", "stopped_epoch", "best_epoch", "monitor_op"):
+        kept, expected = (getattr(c[0], attribute, None) for c in (callbacks, other))
+        assert kept == expected or kept == pytest.approx(expected, rel=1e-5), attribute
+
+
+@pytest.mark.parametrize("form", COMPILED)
+def test_a_fit_that_diverges_stops_where_keras_stops_it_and_harms_no_other(form: str) -> None:
+    rows, build = data_for(table), MODELS["dense"][0]
+    rows = Rows(rows.x * 1e4, rows.y)
+
+    def model(rate: float) -> keras.Model:
+        made: keras.Model = seeded_model(build, lambda: O.SGD(rate), loss=diverging)
+        return made
+
+    wild, stopped, calm = model(1e30), model(1e30), model(1e-12)
+    on_nan = keras.callbacks.TerminateOnNaN
+    results = train(
+        [
+            request_for(wild, rows),
+            request_for(stopped, rows, callbacks=[on_nan()]),
+            request_for(calm, rows),
+        ],
+        form,
+    )
+    for ours, result, rate, callbacks in (
+        (wild, results[0], 1e30, []),
+        (stopped, results[1], 1e30, [on_nan()]),
+        (calm, results[2], 1e-12, []),
+    ):
+        theirs = model(rate)
+        history = by_keras(theirs, rows, callbacks=callbacks)
+        assert_same_history(result, history)
+        assert_equal(ours, theirs)
+    assert len(results[1].epochs) == 1 and len(results[2].epochs) == EPOCHS
+
+
+def diverging(y: Any, predicted: Any) -> Any:
+    return keras.ops.mean((predicted * 1e6 - keras.ops.cast(y, "float32")[:, None]) ** 2, axis=-1)
+
+
+@pytest.mark.parametrize("form", COMPILED)
+def test_a_callback_that_raises_fails_its_own_fit_alone(form: str) -> None:
+    def schedule(epoch: int, rate: float) -> float:
+        if epoch == 1:
+            raise ArithmeticError("no more")
+        return rate
+
+    rows, build = data_for(table), MODELS["dense"][0]
+    models = [seeded_model(build, OPTIMIZERS["Adam"]) for _ in range(3)]
+    requests = [request_for(model, rows) for model in models]
+    requests[1] = request_for(
+        models[1], rows, callbacks=[keras.callbacks.LearningRateScheduler(schedule)]
+    )
+    first, failed, last = Engine(form=form).train(requests)
+    assert isinstance(failed, ArithmeticError)
+    theirs = seeded_model(build, OPTIMIZERS["Adam"])
+    history = by_keras(theirs, rows)
+    for result, model in ((first, models[0]), (last, models[2])):
+        assert_same_history(result, history)
+        assert_equal(model, theirs)
+
+
+def test_the_engine_alone_keeps_to_the_bit() -> None:
+    """What a fit outside of any search uses."""
+    rows, build = data_for(table), MODELS["batch normalisation"][0]
+    ours, theirs = (seeded_model(build, OPTIMIZERS["Adam"]) for _ in range(2))
+    trained(Engine(to_the_bit=True), request_for(ours, rows))
+    by_keras(theirs, rows)
+    for group in ("variables", "optimizer_variables"):
+        for one, other in zip(_values(ours, group), _values(theirs, group), strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_keras_own_fit_can_be_asked_for() -> None:
+    rows, build = data_for(table), MODELS["dropout"][0]
+    ours, theirs = (seeded_model(build, OPTIMIZERS["Adam"]) for _ in range(2))
+    (result,) = train([request_for(ours, rows)], "keras")
+    assert result.form == "keras"
+    assert_same_history(result, by_keras(theirs, rows))
+    assert_equal(ours, theirs)
+
+
+def test_a_reason_is_told_once_and_kept() -> None:
+    rows = data_for(table)
+    models = [seeded_model(OwnStep, OPTIMIZERS["Adam"]) for _ in range(3)]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        results = train([request_for(model, rows, epochs=1) for model in models])
+    (told,) = [w for w in caught if issubclass(w.category, KerasFitWarning)]
+    assert "OwnStep has a train_step of its own" in str(told.message)
+    assert all("train_step of its own" in str(result.reason) for result in results)

@@ -7,6 +7,7 @@ Both can be had without Amalthea, so that every fit can be repeated with Keras a
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -53,8 +54,18 @@ def batch_order(n_samples: int, epochs: int, random_state: int) -> np.ndarray:
 
 
 def epoch_order(n_samples: int, epoch: int, seed: int) -> np.ndarray:
-    """One row of :func:`batch_order`."""
+    """One row of :func:`batch_order`, not to be written to."""
+    few = n_samples <= _FEW_SAMPLES
+    return _known_order(n_samples, epoch, seed) if few else _order(n_samples, epoch, seed)
+
+
+def _order(n_samples: int, epoch: int, seed: int) -> np.ndarray:
     return np.random.RandomState([seed, epoch]).permutation(n_samples).astype(np.int64)
+
+
+# The fits of a search mostly have one seed, and drawing an order costs more than a small step.
+_known_order = lru_cache(maxsize=1024)(_order)
+_FEW_SAMPLES = 2048
 
 
 def draw_seed(random_state: Any) -> int:

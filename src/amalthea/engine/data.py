@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 
 from .rows import Arrays, Rows, in_keras_floats, leaves, map_arrays
@@ -42,7 +42,7 @@ class Pool:
         return self._stacked(parts), which
 
     def _on_device(self, array: Any) -> Any:
-        return self._once(id(array), lambda: jnp.asarray(in_keras_floats(array)))
+        return self._once(id(array), lambda: jax.device_put(in_keras_floats(array)))
 
     def _stacked(self, parts: list[Any]) -> Any:
         first = parts[0]
@@ -51,7 +51,7 @@ class Pool:
         if isinstance(first, tuple | list):
             return type(first)(self._stacked(list(group)) for group in zip(*parts, strict=True))
         key = tuple(id(array) for array in parts)
-        return self._once(key, lambda: jnp.asarray(np.stack([in_keras_floats(a) for a in parts])))
+        return self._once(key, lambda: _on_device_stacked(parts))
 
     def _shared(self, array: np.ndarray) -> np.ndarray:
         if id(array) not in self._first:
@@ -86,3 +86,7 @@ def _equal(one: np.ndarray, other: np.ndarray) -> bool:
     """Bit by bit: NaN equals NaN, and 0.0 does not equal -0.0."""
     flat = [np.ascontiguousarray(array).reshape(-1).view("uint8") for array in (one, other)]
     return bool(np.array_equal(flat[0], flat[1]))
+
+
+def _on_device_stacked(parts: list[Any]) -> jax.Array:
+    return jax.device_put(np.stack([in_keras_floats(array) for array in parts]))

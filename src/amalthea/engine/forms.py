@@ -120,15 +120,22 @@ class Engine:
     def _together(self, requests: Sequence[FitRequest]) -> list[FitResult | Exception]:
         """Train requests that the compiled forms can answer."""
         pool = Pool()
-        members = [_or_error(_member, request, pool) for request in requests]
-        results: dict[Any, Any] = {}
-        cohorts = self._cohorts([m for m in members if not isinstance(m, Exception)])
         with ThreadPoolExecutor(COMPILING_THREADS) as compiling:
-            tools = Tools(_programs, pool, compiling=compiling if len(cohorts) > 1 else None)
-            ready = [(part, _or_error(Cohort, part, form, tools)) for form, part in cohorts]
-            for part, cohort in ready:
-                results.update(_outcomes(part, cohort))
-        return [results.get(member, member) for member in members]
+            # A lone fit is compiled here; programs of several while the next ones are traced.
+            tools = Tools(_programs, pool, compiling=compiling if len(requests) > 1 else None)
+            results: dict[int, Any] = {}
+            ready: list[tuple[dict[Member, int], Any]] = []
+            for numbered in _alike(requests):
+                made = {n: _or_error(_member, requests[n], key, pool) for n, key in numbered}
+                results.update({n: one for n, one in made.items() if isinstance(one, Exception)})
+                members = {one: n for n, one in made.items() if n not in results}
+                for form, part in self._cohorts(list(members)):
+                    cohort = _or_error(Cohort, part, form, tools)
+                    ready.append(({member: members[member] for member in part}, cohort))
+            for numbers_of, cohort in ready:
+                outcomes = _outcomes(list(numbers_of), cohort)
+                results.update({numbers_of[member]: one for member, one in outcomes.items()})
+        return [results[n] for n in range(len(requests))]
 
     def _cohorts(self, members: list[Member]) -> list[tuple[Form, list[Member]]]:
         groups: dict[Hashable, list[Member]] = {}
@@ -143,12 +150,30 @@ class Engine:
         ]
 
 
-def _member(request: FitRequest, pool: Pool) -> Member:
+_Numbered = tuple[int, Hashable | None]  # a request, and the likeness of its model
+
+
+def _alike(requests: Sequence[FitRequest]) -> list[list[_Numbered]]:
+    """Requests with models of one likeness.
+
+    The others come last, together: whether they have one structure is seen when all are traced.
+    """
+    groups: dict[Hashable, list[_Numbered]] = {}
+    for number, request in enumerate(requests):
+        key = _structures.likeness_of(request)
+        groups.setdefault(key, []).append((number, key))
+    several = [group for key, group in groups.items() if key is not None and len(group) > 1]
+    told = {number for group in several for number, _ in group}
+    rest = [one for group in groups.values() for one in group if one[0] not in told]
+    return [*several, sorted(rest, key=lambda one: one[0])]
+
+
+def _member(request: FitRequest, key: Hashable | None, pool: Pool) -> Member:
     started = time.perf_counter()
     validation = request.validation and pool.shared(request.validation)
     request = replace(request, training=pool.shared(request.training), validation=validation)
     kind = kind_of_member(request)
-    structure, state = _structures.of_fit(request, all_variables=kind.needs_all_variables)
+    structure, state = _structures.of_fit(request, key, kind.needs_all_variables)
     member = kind(request, structure, state)
     member.begin()
     member.seconds = time.perf_counter() - started

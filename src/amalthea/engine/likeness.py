@@ -27,10 +27,13 @@ import numpy as np
 _PLAIN = frozenset({str, int, float, bool, bytes, complex, type(None)})
 _AS_IT_IS = (type, types.ModuleType, types.BuiltinFunctionType, np.dtype, np.generic)
 _LOCKS = (type(threading.Lock()), type(threading.RLock()))
-# Kept for serialisation; bookkeeping that holds addresses; functions that fit and predict made.
+# Kept for serialisation, and bookkeeping that holds addresses.
 _NOT_READ = frozenset(
-    {"_auto_config", "_compile_config", "stored_ids", "_nodes"}
-    | {"train_function", "test_function", "predict_function"}
+    {"_auto_config", "_compile_config", "stored_ids", "_nodes", "_trainable_variables_indices"}
+)
+# What fit and predict leave on a model.
+_LEFT_BY_FIT = frozenset(
+    {"history", "stop_training", "train_function", "test_function", "predict_function"}
 )
 _OF_KERAS = ("keras.", "jax.", "jax._src")
 
@@ -135,7 +138,8 @@ class _Spelling:
         self.words.append(type(thing))
         if isinstance(thing, keras.initializers.Initializer):
             return
+        spent = _LEFT_BY_FIT if isinstance(thing, keras.Model) else ()
         for name, value in vars(thing).items():
-            if name not in _NOT_READ:
+            if name not in _NOT_READ and name not in spent:
                 self.words.append(name)
                 self.add(value)

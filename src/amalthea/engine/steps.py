@@ -51,7 +51,7 @@ def put_state(model: keras.Model, state: State) -> None:
     if len(metrics[0]) == len(metrics[1]):
         groups.append(metrics)
     for group, values in groups:
-        for variable, value in zip(group, values, strict=True):
+        for variable, value in zip(group, jax.device_put(values), strict=True):
             variable.assign(value)
 
 

@@ -14,6 +14,7 @@ import keras
 import numpy as np
 
 from .batches import EpochBatches, as_they_stand
+from .initial_values import initial_values
 from .likeness import likeness
 from .programs import TracedStep, compiled_by, trace
 from .requests import FitRequest, PredictRequest
@@ -83,32 +84,42 @@ class Structures:
             weakref.WeakKeyDictionary()
         )
 
+    def likeness_of(self, request: FitRequest) -> Hashable | None:
+        """Equal for requests that are known, without tracing, to have one structure."""
+        spelled = likeness(request.model, variables_of(request.model))
+        if spelled is None:
+            return None
+        return (spelled, _shapes_of_fit(request), *_settings())
+
     def clear(self) -> None:
         self._known.clear()
         self._own.clear()
 
-    def of_fit(self, request: FitRequest, all_variables: bool = False) -> tuple[Structure, State]:
+    def of_fit(
+        self, request: FitRequest, key: Hashable | None, all_variables: bool = False
+    ) -> tuple[Structure, State]:
         """The structure of a fit, and the state that it starts from.
 
-        With ``all_variables`` the model gets its metrics' variables too, for who looks at them.
+        ``key`` is its likeness. With ``all_variables`` the model gets its metrics' variables too,
+        for who looks at them.
         """
         model = request.model
-        spelled = likeness(model, variables_of(model))
-        key = (spelled, _shapes_of_fit(request), *_settings())
-        known = self._known.get(key) if spelled is not None else None
+        known = self._known.get(key) if key is not None else None
         if known is None:
             with resumed(request.generators):
-                create_variables(request)
-                model.reset_metrics()
+                with initial_values():
+                    create_variables(request)
+                    model.reset_metrics()
                 state = state_of(model)
-                known = self._trace(request, state, spelled is not None)
-            if spelled is not None:
+                known = self._trace(request, state, of_keras=key is not None)
+            if key is not None:
                 _keep(self._known, key, known)
             return known, state
         if all_variables:
             create_variables(request)
         elif not model.optimizer.built:
-            model.optimizer.build(model.trainable_variables)
+            with initial_values():
+                model.optimizer.build(model.trainable_variables)
         return known, state_of(model)._replace(metrics=known.no_metrics)
 
     def of_predict(self, request: PredictRequest, x: Arrays) -> TracedStep:

@@ -33,6 +33,11 @@ def current_trainer() -> Trainer:
     return _current.get(_default)
 
 
+def chosen_trainer() -> Trainer | None:
+    """The current trainer, where somebody chose one."""
+    return _current.get(None)
+
+
 @contextmanager
 def training_with(trainer: Trainer) -> Iterator[None]:
     """Make ``trainer`` the current one inside the block."""

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import keras
 import numpy as np
 
+from ..engine.initial_values import initial_values
 from ..engine.rows import Arrays
 from .building import build_for, make_model
 from .compiling import adds_loss, compile_arguments, ensure_compiled, head_losses
@@ -83,8 +84,11 @@ class Construction:
 
     def _build(self) -> keras.Model:
         settings, target = self.settings, self.target
-        model = make_model(settings, self.meta, lambda: compile_arguments(settings), self.family)
-        heads = build_for(model, self.template)
+        with initial_values():
+            model = make_model(
+                settings, self.meta, lambda: compile_arguments(settings), self.family
+            )
+            heads = build_for(model, self.template)
         ensure_compiled(
             model,
             settings,

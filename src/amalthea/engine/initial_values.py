@@ -1,0 +1,93 @@
+"""Initial values of variables without a compilation for each new shape.
+
+Keras draws and fills initial values with functions of JAX that are compiled anew for every shape:
+0.4 s for each new width of a small model. Within :func:`initial_values` the same functions give the
+same values another way. Filled arrays come from NumPy. Uniform ones are drawn flat, as many as the
+next power of two, and cut: with JAX's partitionable generator a number depends on the key and on
+its place alone, so they are equal to the bit. (So are the bits behind normal ones, but compilers
+round the last elements of an array otherwise on the way from uniform to normal.)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import RLock
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+FEWEST_DRAWN, MOST_DRAWN = 2**10, 2**20  # beyond, drawing too many costs more than compiling
+
+_one_at_a_time = RLock()
+
+
+@contextmanager
+def initial_values() -> Iterator[None]:
+    """Draw and fill arrays without compiling per shape while the block runs.
+
+    The functions are replaced where everyone looks them up, in ``jax.random`` and ``jax.numpy``,
+    and put back. They do the same for whoever else calls them meanwhile.
+    """
+    if not _can_cut():
+        yield
+        return
+    with _one_at_a_time:
+        before = {(module, name): getattr(module, name) for module, name in _REPLACED}
+        try:
+            for (module, name), make in _REPLACED.items():
+                setattr(module, name, make(before[module, name]))
+            yield
+        finally:
+            for (module, name), function in before.items():
+                setattr(module, name, function)
+
+
+def _can_cut() -> bool:
+    config: Any = jax.config
+    generator = config.jax_default_prng_impl == "threefry2x32"
+    return bool(generator and config.jax_threefry_partitionable and not config.jax_enable_x64)
+
+
+def _drawn(draw: Callable[..., Any]) -> Callable[..., Any]:
+    def flat(*arguments: Any, **named: Any) -> Any:
+        shape: Any = named.get("shape")  # as Keras gives it
+        size = math.prod(shape) if _is_shape(shape) else 0
+        if not 0 < size <= MOST_DRAWN or _traced((arguments, named)):
+            return draw(*arguments, **named)
+        several = max(FEWEST_DRAWN, 2 ** math.ceil(math.log2(size)))
+        drawn = np.asarray(draw(*arguments, **{**named, "shape": (several,)}))
+        return jax.device_put(drawn[:size].reshape(shape))
+
+    return flat
+
+
+def _filled(value: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    def make(fill: Callable[..., Any]) -> Callable[..., Any]:
+        def filled(shape: Any, dtype: Any = None, **more: Any) -> Any:
+            shape = (shape,) if isinstance(shape, int) else shape
+            if more or dtype is None or not _is_shape(shape):
+                return fill(shape, dtype, **more)
+            return jax.device_put(np.full(shape, value, jax.dtypes.canonicalize_dtype(dtype)))
+
+        return filled
+
+    return make
+
+
+def _is_shape(shape: Any) -> bool:
+    return isinstance(shape, tuple | list) and all(isinstance(n, int) for n in shape)
+
+
+def _traced(arguments: Any) -> bool:
+    return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(arguments))
+
+
+_REPLACED: dict[tuple[Any, str], Callable[..., Any]] = {
+    (jax.random, "uniform"): _drawn,
+    (jnp, "zeros"): _filled(0),
+    (jnp, "ones"): _filled(1),
+}
