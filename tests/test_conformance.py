@@ -585,7 +585,7 @@ def test_the_rest_of_a_cohort_moves_into_a_smaller_program(monkeypatch: Any) -> 
 @pytest.mark.parametrize("form", COMPILED)
 def test_a_fit_that_continues_does_so_as_in_keras(form: str) -> None:
     rows, build = data_for(table), MODELS["dropout"][0]
-    ours, beside = (seeded_model(build, OPTIMIZERS["moving average"]) for _ in range(2))
+    ours, beside = (seeded_model(build, OPTIMIZERS["Adam"]) for _ in range(2))
     train([request_for(ours, rows), request_for(beside, rows)], form)
     first, second = (
         request_for(model, rows, epochs=5, initial_epoch=3, shuffle=False)
@@ -593,13 +593,11 @@ def test_a_fit_that_continues_does_so_as_in_keras(form: str) -> None:
     )
     result, _ = train([first, second], form)
     assert result.epochs == [3, 4]
-    theirs = seeded_model(build, OPTIMIZERS["moving average"])
+    theirs = seeded_model(build, OPTIMIZERS["Adam"])
     by_keras(theirs, rows)
     in_order = [rows.take(np.arange(n, min(n + BATCH, N))) for n in range(0, N, BATCH)] * 2
     batches = (batch for batch in in_order)
-    theirs.fit(
-        batches, epochs=5, initial_epoch=3, steps_per_epoch=4, verbose=0, shuffle=False
-    )
+    theirs.fit(batches, epochs=5, initial_epoch=3, steps_per_epoch=4, verbose=0, shuffle=False)
     assert_equal(ours, theirs)
 
 

@@ -13,6 +13,7 @@ ROOT = Path(amalthea.__file__).parent
 FLOORS = {
     "search": 3,
     "estimators": 2,
+    "rendezvous": 2,
     "engine": 1,
     "routing": 0,
     "arguments": 0,

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .estimators.regressor import KerasRegressor as KerasRegressor
     from .inputs import Inputs as Inputs
     from .randomness import batch_order as batch_order
+    from .rendezvous.lockstep import lockstep as lockstep
     from .search.searches import GridSearchCV as GridSearchCV
     from .search.searches import HalvingGridSearchCV as HalvingGridSearchCV
     from .search.searches import HalvingRandomSearchCV as HalvingRandomSearchCV
@@ -31,6 +32,7 @@ _HOMES = {
     "load": "estimators.loading",
     "Inputs": "inputs",
     "batch_order": "randomness",
+    "lockstep": "rendezvous.lockstep",
     "GridSearchCV": "search.searches",
     "RandomizedSearchCV": "search.searches",
     "HalvingGridSearchCV": "search.searches",
@@ -44,6 +46,8 @@ _backend.choose()
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
+        if _HOMES[name].startswith(("estimators", "search")):
+            importlib.import_module(".rendezvous", __name__)  # joblib shall know "lockstep"
         value = getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
     elif name == "errors":
         value = importlib.import_module(".errors", __name__)

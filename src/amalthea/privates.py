@@ -9,13 +9,45 @@
 ``sklearn.base.BaseEstimator._get_params_html`` and ``ParamsDict.non_default`` (1.7 and newer)
     The HTML representation marks the parameters that differ from the constructor's signature,
     and takes every parameter of a builder for such a one. Test: ``test_parameters.py``, the HTML.
+
+What the tasks of a lockstep need, each on a thread of its own (``rendezvous/``):
+
+``keras.src.backend.common.global_state``, once more
+    Its two trackers are thread-local: without a copy, a dtype policy or a scope around a search
+    would be lost in its fits. ``keras.utils.clear_session`` replaces them for every thread, so a
+    builder that calls it would take them from the others. Test: ``test_lockstep.py``, Keras.
+``jax._src.config``
+    The values that context managers such as ``jax.default_matmul_precision`` set are
+    thread-local, and no public name lists them. Test: ``test_lockstep.py``, JAX.
+``warnings._showwarnmsg_impl``
+    ``warnings.catch_warnings(record=True)`` replaces it for the whole process, so it must change
+    hands with the filters. Test: ``test_lockstep.py``, the warnings.
+``joblib.parallel._backend`` and ``default_parallel_config``
+    What ``joblib.parallel_config`` sets is thread-local, and can be read but not copied through a
+    public name. Test: ``test_lockstep.py``, joblib.
+``joblib._parallel_backends.FallbackToBackend``
+    The one way in which a backend can hand each ``Parallel`` a backend of its own; joblib's Dask
+    backend needs it too. Test: ``test_lockstep.py``, every test.
+``PyThreadState_SetAsyncExc``
+    Python delivers an interrupt to the main thread; the task that runs at that time is on
+    another. Test: ``test_lockstep.py``, the interrupts.
+``sklearn.model_selection._validation._fit_and_score``
+    Its result, a dict, holds ``fit_time`` and ``score_time``, which ``rendezvous/times.py``
+    corrects by the time that the task only waited. Test: ``test_under_lockstep.py``, the times.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import ctypes
+import functools
+import sys
+import warnings
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import joblib
+from joblib._parallel_backends import FallbackToBackend as FallbackToBackend
 from keras.src.backend.common import global_state
 
 _ATTRIBUTES = ("global_random_seed", "global_seed_generator", "object_name_uids")
@@ -37,3 +69,118 @@ def mark_as_set(table: Any, names: Collection[str]) -> Any:
     if hasattr(table, "non_default"):
         table.non_default = tuple(name for name in table.non_default if name in names)
     return table
+
+
+_TRACKERS = ("GLOBAL_STATE_TRACKER", "GLOBAL_SETTINGS_TRACKER")
+
+
+def keras_trackers() -> tuple[Any, ...]:
+    """Keras's thread-local stores, which ``keras.utils.clear_session`` replaces."""
+    return tuple(getattr(global_state, name) for name in _TRACKERS)
+
+
+def set_keras_trackers(trackers: tuple[Any, ...]) -> None:
+    for name, tracker in zip(_TRACKERS, trackers, strict=True):
+        setattr(global_state, name, tracker)
+
+
+def keras_thread_state() -> tuple[dict[str, Any], ...]:
+    """Copies of what Keras keeps for this thread; the stacks of its scopes are copied with it."""
+    return tuple(
+        {name: _copied(value) for name, value in vars(tracker).items()}
+        for tracker in keras_trackers()
+    )
+
+
+def set_keras_thread_state(state: tuple[dict[str, Any], ...]) -> None:
+    for tracker, values in zip(keras_trackers(), state, strict=True):
+        vars(tracker).clear()
+        vars(tracker).update(values)
+
+
+def _copied(value: Any) -> Any:
+    return value.copy() if type(value) in (list, dict, set) else value
+
+
+_JAX_CONTEXTS = (
+    "mesh_context_manager",
+    "abstract_mesh_context_manager",
+    "device_context",
+    "compute_on_context_manager",
+    "xla_metadata_context_manager",
+)
+
+
+def _jax_states() -> tuple[Any, list[Any]]:
+    config = sys.modules["jax._src.config"]
+    return config.config_ext.unset, _jax_states_of(config, len(config.config._value_holders))
+
+
+@functools.lru_cache(maxsize=1)
+def _jax_states_of(config: Any, n_holders: int) -> list[Any]:
+    contexts = [getattr(config, name) for name in _JAX_CONTEXTS if hasattr(config, name)]
+    holders = config.config._value_holders.values()
+    return [holder for holder in holders if hasattr(holder, "set_local")] + contexts
+
+
+def jax_settings() -> dict[Any, Any]:
+    """What context managers of JAX have set on this thread, by JAX's own objects."""
+    if "jax" not in sys.modules:
+        return {}
+    unset, states = _jax_states()
+    values = ((state, state.get_local()) for state in states)
+    return {state: value for state, value in values if value is not unset}
+
+
+@contextmanager
+def jax_settings_as(settings: dict[Any, Any]) -> Iterator[None]:
+    """Give this thread exactly these settings inside the block."""
+    before = jax_settings()
+    _change_jax_settings(before, settings)
+    try:
+        yield
+    finally:
+        _change_jax_settings(settings, before)
+
+
+def _change_jax_settings(before: dict[Any, Any], after: dict[Any, Any]) -> None:
+    if before == after:
+        return
+    unset, _ = _jax_states()
+    for state in before.keys() | after.keys():
+        value = after.get(state, unset)
+        state.set_local(value)
+        hook = getattr(state, "_update_thread_local_hook", None)
+        if hook:
+            hook(None if value is unset else value)
+
+
+def warning_output() -> tuple[Any, Any]:
+    """What shows or records a warning."""
+    return warnings.showwarning, warnings._showwarnmsg_impl  # type: ignore[attr-defined]
+
+
+def set_warning_output(output: tuple[Any, Any]) -> None:
+    warnings.showwarning, warnings._showwarnmsg_impl = output  # type: ignore[attr-defined]
+
+
+def joblib_config() -> Any:
+    """What ``joblib.parallel_config`` has set on this thread."""
+    return getattr(joblib.parallel._backend, "config", joblib.parallel.default_parallel_config)
+
+
+def set_joblib_config(config: Any) -> None:
+    joblib.parallel._backend.config = config
+
+
+def chosen_joblib_backend() -> Any:
+    """The backend that ``joblib.parallel_config`` chose on this thread, or None."""
+    backend = joblib_config()["backend"]
+    default = joblib.parallel.default_parallel_config["backend"]
+    return None if backend is default else backend
+
+
+def raise_in_thread(ident: int, error: type[BaseException] | None) -> None:
+    """Have a thread raise when it next runs Python code; None takes that back."""
+    target = ctypes.py_object(error) if error is not None else None
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(ident), target)

@@ -16,6 +16,7 @@ import numpy as np
 from .. import privates
 
 _one_at_a_time = threading.RLock()
+_holder = threading.local()
 
 
 @dataclass(frozen=True)
@@ -67,11 +68,18 @@ def resumed(generators: Generators | None) -> Iterator[None]:
         yield
 
 
+def held() -> bool:
+    """Whether this thread is inside one of these blocks, so that others wait for it."""
+    return bool(getattr(_holder, "blocks", 0))
+
+
 @contextmanager
 def _kept() -> Iterator[None]:
     with _one_at_a_time:
         before = Generators.now()
+        _holder.blocks = getattr(_holder, "blocks", 0) + 1
         try:
             yield
         finally:
+            _holder.blocks -= 1
             before.put_back()

@@ -47,6 +47,14 @@ def check_candidates(estimator: Any, argument: str, space: Any) -> None:
             _check_settings(estimator, candidate)
 
 
+def trains_keras(estimator: Any, space: Any) -> bool:
+    """Whether a Keras estimator is in what is searched, or among the values of its space."""
+    parts = [space] if isinstance(space, Mapping) else space
+    lists = [values for part in parts for values in part.values()]
+    values = [value for some in lists if isinstance(some, list | tuple) for value in some]
+    return any(_keras_estimators(value) for value in (estimator, *values))
+
+
 def _check_not_empty(argument: str, name: str, values: Any) -> None:
     if isinstance(values, list | tuple | np.ndarray) and not len(values):
         raise InvalidParameter(f"{argument}[{name!r}] is empty: expected at least one value.")
@@ -82,5 +90,6 @@ def _check_settings(estimator: Any, candidate: Mapping[str, Any]) -> None:
 
 
 def _keras_estimators(estimator: Any) -> list[BuilderParameters]:
-    inside = estimator.get_params(deep=True).values() if hasattr(estimator, "get_params") else ()
+    known = hasattr(estimator, "get_params") and not isinstance(estimator, type)
+    inside = estimator.get_params(deep=True).values() if known else ()
     return [e for e in (estimator, *inside) if isinstance(e, BuilderParameters)]

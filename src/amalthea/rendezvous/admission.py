@@ -1,0 +1,180 @@
+"""How many tasks may be under way at once: as many as memory holds.
+
+A task that waits holds its training and test rows, its model and a thread. What it holds is
+counted where it waits: the arrays in the local variables of its functions and in its requests,
+each once, but not those that it was given, which are its caller's anyway. When the sum reaches
+the bound, no further task is started until some have ended.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import psutil
+
+SHARE_OF_FREE = 0.5  # the bound when none is given
+SHARE_OF_ENGINE = 0.5  # of the bound: for programs, and for data on the device
+PER_TASK = 1_250_000  # a Keras model's Python objects, and a thread
+COPIES_OF_MODEL = 3  # its weights, and two slots of an optimizer
+_DEPTH = 3
+_LONGEST = 64  # elements of a container that are looked at
+_SIMPLE = (type(None), bool, int, float, str, bytes, type)
+
+
+class Admission:
+    """Who holds how much.
+
+    Parameters
+    ----------
+    max_memory : int, optional
+        The most bytes that the process shall hold. By default half of what is free now may come
+        on top of what it holds.
+    """
+
+    def __init__(self, max_memory: int | None = None) -> None:
+        self._max_memory = max_memory
+        self._budget: float | None = None
+        self._held: dict[Any, int] = {}
+        self._buffers: dict[Any, list[int]] = {}
+        self._counted: set[int] = set()
+        self._sum = 0
+        self._largest = 0
+
+    def weigh(
+        self, task: Any, frames: Iterable[FrameType], requests: Sequence[Any], given: Iterable[Any]
+    ) -> None:
+        """Count what a task holds: in its functions and requests, but not what it was given."""
+        if self._budget is None:
+            self._budget = budget(self._max_memory)
+        self.forget(task)
+        own = dict(arrays(given))
+        mine: list[int] = []
+        held = PER_TASK + sum(map(_bytes_of_model, _models(requests)))
+        for key, size in arrays([*_locals(frames), *requests]):
+            if key not in self._counted and key not in own:
+                self._counted.add(key)
+                mine.append(key)
+                held += size
+        self._held[task], self._buffers[task] = held, mine
+        self._sum += held
+        self._largest = max(self._largest, held)
+
+    def forget(self, task: Any) -> None:
+        self._sum -= self._held.pop(task, 0)
+        self._counted.difference_update(self._buffers.pop(task, ()))
+
+    @property
+    def has_room(self) -> bool:
+        """Whether one more task, as large as the largest so far, would fit."""
+        return self._budget is None or self._sum + self._largest <= self._budget
+
+
+def _locals(frames: Iterable[FrameType]) -> Iterator[Any]:
+    for frame in frames:
+        yield from frame.f_locals.values()
+
+
+def arrays(values: Iterable[Any]) -> Iterator[tuple[int, int]]:
+    """Name and bytes of every buffer below these values; a buffer may come more than once."""
+    seen: set[int] = set()
+    ahead = [(value, 0) for value in values]
+    while ahead:
+        value, depth = ahead.pop()
+        if isinstance(value, _SIMPLE) or id(value) in seen:
+            continue
+        seen.add(id(value))
+        if isinstance(value, np.ndarray):
+            yield _buffer(value)
+        elif hasattr(type(value), "memory_usage"):  # pandas
+            usage = value.memory_usage(index=False) if value.ndim == 2 else value.nbytes
+            yield id(value), int(np.sum(usage))
+        elif hasattr(type(value), "estimated_size"):  # polars
+            yield id(value), int(value.estimated_size())
+        elif hasattr(type(value), "nbytes") and hasattr(type(value), "dtype"):  # a JAX array
+            yield id(value), int(value.nbytes)
+        elif depth < _DEPTH:
+            ahead.extend((part, depth + 1) for part in _parts(value))
+
+
+def _parts(value: Any) -> Iterable[Any]:
+    if isinstance(value, list | tuple):
+        return value[:_LONGEST]
+    if isinstance(value, dict):
+        return list(value.values())[:_LONGEST]
+    kind = type(value)
+    if dataclasses.is_dataclass(kind) or hasattr(kind, "get_params"):
+        return list(getattr(value, "__dict__", {}).values())[:_LONGEST]
+    if hasattr(kind, "tocsr"):  # a SciPy sparse matrix
+        return list(vars(value).values())
+    return ()
+
+
+def _buffer(array: np.ndarray) -> tuple[int, int]:
+    """The memory behind a view; rows of a file on disk count for nothing."""
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    if isinstance(array, np.memmap):
+        return id(array), 0
+    return id(array if array.base is None else array.base), array.nbytes
+
+
+def _models(requests: Sequence[Any]) -> list[Any]:
+    models = {id(request.model): request.model for request in requests if hasattr(request, "model")}
+    return list(models.values())
+
+
+def _bytes_of_model(model: Any) -> int:
+    numbers = sum(math.prod(variable.shape) for variable in getattr(model, "variables", ()))
+    return COPIES_OF_MODEL * 4 * numbers
+
+
+def budget(max_memory: int | None) -> float:
+    """Bytes that all waiting tasks together may hold."""
+    if max_memory is None:
+        bound = SHARE_OF_FREE * free_memory()
+    else:
+        bound = max_memory - psutil.Process().memory_info().rss
+    return max(0.0, bound * (1 - SHARE_OF_ENGINE))
+
+
+def free_memory() -> float:
+    """What is free on this machine, or in this container where that is less."""
+    return min(float(psutil.virtual_memory().available), free_in_cgroup())
+
+
+def free_in_cgroup(root: Path = Path("/sys/fs/cgroup"), own: str | None = None) -> float:
+    """What the control groups of this process leave, version 2 or 1; inf without a limit."""
+    own = _own_cgroup() if own is None else own
+    here = root / own.strip("/")
+    free = math.inf
+    for folder in (here, *here.parents):
+        if not folder.is_relative_to(root):
+            break
+        free = min(free, _free(folder, "memory.max", "memory.current", "inactive_file"))
+    version_1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+    return min(free, _free(root / "memory", *version_1))
+
+
+def _own_cgroup() -> str:
+    try:
+        lines = Path("/proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return ""
+    return next((line[3:] for line in lines if line.startswith("0::")), "")
+
+
+def _free(folder: Path, limit: str, usage: str, cache: str) -> float:
+    """The limit less what is used; pages of files that could be dropped are not used."""
+    try:
+        most = int((folder / limit).read_text())  # "max" is no limit
+        used = int((folder / usage).read_text())
+        stat = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+    except (OSError, ValueError):
+        return math.inf
+    return float(max(0, most - used + int(stat.get(cache, 0))))

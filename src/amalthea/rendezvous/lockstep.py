@@ -1,0 +1,84 @@
+"""``with amalthea.lockstep():``, the friendly face of the joblib backend."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
+
+import joblib
+
+from ..engine.forms import Engine
+from ..engine.trainer import Trainer, chosen_trainer, current_trainer, training_with
+from ..privates import chosen_joblib_backend
+from .backend import LockstepBackend
+from .options import Options
+
+_around: ContextVar[LockstepBackend | None] = ContextVar("amalthea_lockstep", default=None)
+
+
+def lockstep(
+    form: str | None = None, max_memory: int | None = None
+) -> AbstractContextManager[None]:
+    """Train all fits inside the block together, whoever asks for them.
+
+    Every scikit-learn search, validation, ensemble or other meta-estimator inside the block hands
+    its fits to joblib, and so to this block: fits that arrive together train together, nested ones
+    too. Results are those of the block without it. ``n_jobs`` is accepted, and bounds nothing.
+
+    Parameters
+    ----------
+    form : {"stacked", "loop", "steps", "keras"}, optional
+        How to train. By default the engine chooses for each cohort. ``"keras"`` is Keras's own
+        ``fit``, one at a time.
+    max_memory : int, optional
+        The most bytes that the process shall hold. As many fits are started together as have
+        room, and always at least one. By default half of the memory that is free when the first
+        fit waits may come on top of what the process holds then.
+
+    Returns
+    -------
+    context manager
+        To be entered once. Inside of another lockstep one without options joins that; one with
+        options answers its own fits, and shares the memory of the outer.
+
+    Raises
+    ------
+    InvalidParameter
+        For another form, or a ``max_memory`` that is no positive integer.
+
+    Notes
+    -----
+    The functions that joblib is given run on threads, one at a time and in order, each with the
+    caller's warnings filters, context variables and settings. While one waits for its fit others
+    run, so a lock that is held around ``fit`` blocks them for ever.
+
+    Global random generators are shared by all, and drawn from in the order in which the tasks
+    come to it. Give estimators a ``random_state`` where the results must be repeatable.
+
+    Examples
+    --------
+    >>> import amalthea
+    >>> from sklearn.model_selection import cross_validate
+    >>> with amalthea.lockstep():  # doctest: +SKIP
+    ...     cross_validate(amalthea.KerasClassifier(create_model, epochs=50), X, y)
+    """
+    options = Options(form, max_memory)
+    around = _around.get()
+    if options != Options() or around is None:
+        backend = LockstepBackend()
+        backend.options = options  # its trainer is made the current one here, not by the backend
+        return _inside(backend, options.trainer() or chosen_trainer() or Engine())
+    if isinstance(chosen_joblib_backend(), LockstepBackend):
+        return nullcontext()
+    return _inside(around, current_trainer())
+
+
+@contextmanager
+def _inside(backend: LockstepBackend, trainer: Trainer) -> Iterator[None]:
+    token = _around.set(backend)
+    try:
+        with joblib.parallel_config(backend=backend), training_with(trainer):
+            yield
+    finally:
+        _around.reset(token)

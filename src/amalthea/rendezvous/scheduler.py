@@ -1,0 +1,226 @@
+"""Who is next: the loop that starts tasks, resumes them, and has their requests answered.
+
+It has no thread of its own: it runs on the thread that waits for the outermost ``Parallel``.
+"""
+
+from __future__ import annotations
+
+import heapq
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from .. import privates
+from . import times
+from .admission import Admission
+from .ambient import NOTHING, Scopes
+from .tasks import FIT, PREDICT, Task, current_task, frames
+
+MOST_AT_ONCE = 4096  # threads; systems have limits of their own
+_PATIENCE = 10.0  # seconds until a scheduler goes on beside another one of this process
+
+# The scheduler whose tasks the process-wide state belongs to. Not a lock: an interrupt between a
+# lock's `acquire` and the next line would leave it locked, and nobody would know.
+_holder: dict[str, Scheduler] = {}
+
+
+class Scheduler:
+    """The tasks of an outermost call, and of all calls nested in it.
+
+    A ready task goes first, and of several the first in order. Then predictions are answered, all
+    at once; then the next task is started, if there is room for it; and only when nothing else
+    can be done are the fits trained, so that as many as possible train together.
+    """
+
+    def __init__(self, max_memory: int | None = None) -> None:
+        self._admission = Admission(max_memory)
+        self._queued: list[tuple[tuple[int, ...], Task]] = []
+        self._ready: list[tuple[tuple[int, ...], Task]] = []
+        self._waiting: dict[str, dict[tuple[int, ...], Task]] = {FIT: {}, PREDICT: {}}
+        self._n_living = 0
+        self._most = MOST_AT_ONCE
+        self._impatient = False
+
+    def add(self, task: Task) -> None:
+        heapq.heappush(self._queued, (task.path, task))
+
+    def weigh(self, task: Task, requests: Sequence[Any]) -> None:
+        """Count what a task holds; called on its thread, where it is about to wait."""
+        self._admission.weigh(task, frames(sys._getframe(1)), requests, task.given)
+
+    def step(self) -> None:
+        """Do what comes next."""
+        if self._ready:
+            self._resume(heapq.heappop(self._ready)[1])
+        elif self._waiting[PREDICT]:
+            self._answer_all(PREDICT)
+        elif self._queued and (self._has_room or not self._waiting[FIT]):
+            self._start(*heapq.heappop(self._queued))
+        elif self._waiting[FIT]:
+            self._answer_all(FIT)
+        else:
+            raise RuntimeError("A task waits for a task that nobody will run.")
+
+    @property
+    def _has_room(self) -> bool:
+        return self._n_living < self._most and self._admission.has_room
+
+    def _start(self, path: tuple[int, ...], task: Task) -> None:
+        task.call.living[path] = task
+        try:
+            self._resume(task)
+        except RuntimeError:
+            if task.started or not self._waiting[FIT]:
+                raise
+            # The system has no thread left for it. It will when others have ended.
+            self._most = self._n_living
+            del task.call.living[path]
+            self.add(task)
+
+    def _resume(self, task: Task) -> None:
+        """Let a task run until it waits or ends, with its own scopes in place."""
+        new = not task.started
+        try:
+            with self._handed_over(task):
+                task.step()
+        finally:
+            if task.started:
+                self._n_living += new
+                self._settle(task)
+
+    def _settle(self, task: Task) -> None:
+        """Put a task that gave the baton back where it belongs."""
+        if task.done:
+            self._n_living -= 1
+            self._admission.forget(task)
+            times.correct(task.result, task.began, task.waits)
+            task.call.ended(task)
+            waiter, task.waiter = task.waiter, None
+            if waiter is not None and not waiter.unwinding:
+                waiter.share = task.call.take_cost()
+                waiter.cost += waiter.share
+                heapq.heappush(self._ready, (waiter.path, waiter))
+        elif task.kind in self._waiting:  # else for a nested task, or an interrupt was faster
+            self._waiting[task.kind][task.path] = task
+
+    @contextmanager
+    def _handed_over(self, task: Task) -> Iterator[None]:
+        """Swap the process-wide state, and carry Keras's random state along.
+
+        Two schedulers of one process take turns at that. One that waits for too long goes on
+        without: it may be running inside of a task of the other.
+        """
+        if self._impatient or not self._has_turn():
+            yield
+            return
+        try:
+            outer = Scopes.here()
+            base = _scopes_of_caller(task, outer)
+            inner = task.scopes.over(base)
+            task.random_state = privates.keras_state() if inner.same_keras(outer) else None
+            if inner is not outer:
+                inner.install()
+            try:
+                yield
+            finally:
+                now = Scopes.here()
+                task.scopes = now.beyond(base)
+                if now.beyond(outer) is not NOTHING:
+                    outer.install()
+                if now.same_keras(outer) and task.random_state is not None:
+                    privates.set_keras_state(task.random_state)
+        finally:
+            if current_task() is None:
+                self.end_turn()
+
+    def _has_turn(self) -> bool:
+        if current_task() is not None:  # the scheduler of that task has it
+            return True
+        until = time.monotonic() + _PATIENCE
+        while _holder.setdefault("holder", self) is not self:
+            if time.monotonic() > until:
+                self._impatient = True
+                return False
+            time.sleep(0.001)
+        return True
+
+    def end_turn(self) -> None:
+        if _holder.get("holder") is self:
+            _holder.pop("holder", None)
+
+    def _answer_all(self, kind: str) -> None:
+        waiting, self._waiting[kind] = self._waiting[kind], {}
+        for tasks in _alike([waiting[path] for path in sorted(waiting)]):
+            self._answer(kind, tasks)
+
+    def _answer(self, kind: str, tasks: list[Task]) -> None:
+        """Have one trainer answer all these tasks at once, under the JAX settings they share."""
+        requests = [request for task in tasks for request in task.requests]
+        trainer = tasks[0].call.trainer
+        began = time.perf_counter()
+        with privates.jax_settings_as(tasks[0].jax):
+            answers = _ask(trainer.train if kind == FIT else trainer.predict, requests)
+        each = (time.perf_counter() - began) / len(requests)
+        for task in tasks:
+            n_requests = len(task.requests)
+            task.answer, answers = answers[:n_requests], answers[n_requests:]
+            task.share = sum(getattr(answer, "seconds", 0.0) or each for answer in task.answer)
+            task.cost += task.share
+            heapq.heappush(self._ready, (task.path, task))
+
+    def end(self, task: Task) -> None:
+        """Unwind a task that was started; it may be running, when an interrupt came."""
+        task.unwinding = True
+        if task.started and not task.done:
+            self._resume(task)
+        task.call.living.pop(task.path, None)
+
+    def set_aside(self, path: tuple[int, ...], after: int) -> None:
+        """Let those tasks of a call that come after a failed one wait until they are ended."""
+        depth = len(path)
+        self._keep(lambda p: p[:depth] != path or p[depth] <= after)
+
+    def drop(self, path: tuple[int, ...]) -> None:
+        """Forget what was to be done for the tasks of a call, and those nested in them."""
+        self._keep(lambda p: p[: len(path)] != path)
+
+    def _keep(self, wanted: Any) -> None:
+        for heap in (self._queued, self._ready):
+            heap[:] = [(path, task) for path, task in heap if wanted(path)]
+            heapq.heapify(heap)
+        for kind, waiting in self._waiting.items():
+            self._waiting[kind] = {path: task for path, task in waiting.items() if wanted(path)}
+
+
+def _scopes_of_caller(task: Task, now: Scopes) -> Scopes:
+    parent = task.call.parent
+    if parent is None or parent is current_task():
+        return now
+    return parent.scopes.over(_scopes_of_caller(parent, now))
+
+
+def _alike(tasks: Sequence[Task]) -> list[list[Task]]:
+    """Tasks that ask the same trainer under the same settings of JAX."""
+    groups: list[list[Task]] = []
+    for task in tasks:
+        for group in groups:
+            if group[0].call.trainer is task.call.trainer and group[0].jax == task.jax:
+                group.append(task)
+                break
+        else:
+            groups.append([task])
+    return groups
+
+
+def _ask(answer: Any, requests: list[Any]) -> list[Any]:
+    """An error of the trainer itself is every request's error, as it would be one at a time."""
+    try:
+        answers = list(answer(requests))
+    except Exception as error:
+        return [error] * len(requests)
+    if len(answers) != len(requests):
+        wrong = RuntimeError(f"{len(requests)} requests got {len(answers)} answers.")
+        return [wrong] * len(requests)
+    return answers

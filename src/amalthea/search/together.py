@@ -1,0 +1,44 @@
+"""What our searches do beyond scikit-learn's: look at the candidates, and train them together."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, ClassVar, Self
+
+from ..engine.trainer import current_trainer
+from ..privates import chosen_joblib_backend
+from ..rendezvous.lockstep import lockstep
+from .candidates import check_candidates, trains_keras
+
+
+class Together:
+    """Stands before one of scikit-learn's searches, whose ``fit`` it surrounds.
+
+    After ``fit``, ``programs_`` is the number of programs that were compiled for it.
+    """
+
+    _space: ClassVar[str] = "param_grid"
+
+    def fit(self, X: Any, y: Any = None, **params: Any) -> Self:
+        """As scikit-learn's; names and values are checked first, and all fits train together.
+
+        Where a Keras estimator is searched and no other joblib backend was chosen, the fits run
+        as under :func:`amalthea.lockstep`.
+        """
+        estimator, space = self.estimator, getattr(self, self._space)  # type: ignore[attr-defined]
+        check_candidates(estimator, self._space, space)
+        before = _compilations()
+        with _together(estimator, space):
+            super().fit(X, y, **params)  # type: ignore[misc]
+        self.programs_ = _compilations() - before
+        return self
+
+
+def _together(estimator: Any, space: Any) -> AbstractContextManager[None]:
+    if chosen_joblib_backend() is None and trains_keras(estimator, space):
+        return lockstep()
+    return nullcontext()
+
+
+def _compilations() -> int:
+    return getattr(current_trainer(), "compilations", 0)
