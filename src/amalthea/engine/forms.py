@@ -22,13 +22,13 @@ from .costs import Form, choose_forms
 from .data import Pool
 from .epochs import Tools
 from .members import Member, kind_of_member
-from .obstacles import why_not_compiled, why_not_predicted
+from .obstacles import why_not_compiled, why_not_kept, why_not_predicted
 from .predictions import start_predicting
 from .programs import Programs
 from .reference import ReferenceTrainer
 from .requests import FitRequest, FitResult, PredictRequest
 from .rows import Arrays
-from .structures import Structures
+from .structures import Seen, Structures
 
 FORMS = ("stacked", "loop", "steps", "keras")
 COMPILING_THREADS = 2
@@ -76,6 +76,14 @@ class Engine:
         """How many programs this process has compiled so far."""
         return _programs.compilations
 
+    def can_keep_model(self, request: FitRequest | PredictRequest) -> bool:
+        """Whether a request can be answered without touching the values of its model."""
+        if self._form == "keras":
+            return False
+        if isinstance(request, PredictRequest):
+            return why_not_predicted(request) is None
+        return why_not_kept(request) is None
+
     def train(self, requests: Sequence[FitRequest]) -> list[FitResult | Exception]:
         """Train the model of every request; an exception where one failed."""
         with _one_at_a_time:
@@ -93,7 +101,8 @@ class Engine:
     def predict(self, requests: Sequence[PredictRequest]) -> list[Arrays | Exception]:
         """The outputs of every request's model; an exception where one failed."""
         with _one_at_a_time:
-            started = [_or_error(self._start_predicting, request) for request in requests]
+            seen: Seen = {}
+            started = [_or_error(self._start_predicting, request, seen) for request in requests]
             return [one if isinstance(one, Exception) else _or_error(one) for one in started]
 
     def _why_by_keras(self, request: FitRequest) -> str | None:
@@ -110,10 +119,10 @@ class Engine:
             return result
         return replace(result, reason=reason, seconds=time.perf_counter() - started)
 
-    def _start_predicting(self, request: PredictRequest) -> Callable[[], Arrays]:
+    def _start_predicting(self, request: PredictRequest, seen: Seen) -> Callable[[], Arrays]:
         if self._form != "keras" and why_not_predicted(request) is None:
             may_be_quick = not self._to_the_bit
-            return start_predicting(request, _structures, _programs, may_be_quick)
+            return start_predicting(request, _structures, _programs, seen, may_be_quick)
         outputs = self._reference.predict(request)
         return lambda: outputs
 
@@ -159,8 +168,9 @@ def _alike(requests: Sequence[FitRequest]) -> list[list[_Numbered]]:
     The others come last, together: whether they have one structure is seen when all are traced.
     """
     groups: dict[Hashable, list[_Numbered]] = {}
+    seen: Seen = {}
     for number, request in enumerate(requests):
-        key = _structures.likeness_of(request)
+        key = _structures.likeness_of(request, seen)
         groups.setdefault(key, []).append((number, key))
     several = [group for key, group in groups.items() if key is not None and len(group) > 1]
     told = {number for group in several for number, _ in group}

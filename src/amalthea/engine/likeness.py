@@ -38,6 +38,9 @@ _LEFT_BY_FIT = frozenset(
 _OF_KERAS = ("keras.", "jax.", "jax._src")
 
 
+_AGAIN = object()
+
+
 class _Unknown(Exception):
     """Something in a model whose behaviour its attributes do not tell."""
 
@@ -68,10 +71,10 @@ class _Spelling:
 
     def add(self, thing: Any) -> None:
         if type(thing) in _PLAIN:
-            self.words.append((type(thing), thing))
+            self.words += (type(thing), thing)  # 1, 1.0 and True are equal
             return
         if id(thing) in self._seen:
-            self.words.append(("again", self._seen[id(thing)]))
+            self.words += (_AGAIN, self._seen[id(thing)])
             return
         self._seen[id(thing)] = len(self._seen)
         self._alive.append(thing)
@@ -80,12 +83,12 @@ class _Spelling:
     def _spell(self, thing: Any) -> None:
         words, kind = self.words, type(thing)
         if isinstance(thing, Mapping):
-            words.append((kind, len(thing)))
+            words += (kind, len(thing))
             for name, value in thing.items():
                 self.add(name)
                 self.add(value)
         elif isinstance(thing, list | tuple):
-            words.append((kind, len(thing)))
+            words += (kind, len(thing))
             for value in thing:
                 self.add(value)
         elif isinstance(thing, set | frozenset) and all(type(value) is str for value in thing):

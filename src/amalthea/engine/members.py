@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -112,12 +113,12 @@ class Member:
         """Give the model what training has made of it, and tell how it went."""
         self._hand_over(state)
         history = keras.callbacks.History()
-        history.set_model(self.request.model)
+        history.set_model(_Nobody() if self.request.keeps_model else self.request.model)
         history.on_train_begin()
         for epoch, logs, held, lane in self._logs:
             history.on_epoch_end(epoch, _merged(logs, held, lane))
         self._logs.clear()
-        return _result(history)
+        return replace(_result(history), state=state if self.request.keeps_model else None)
 
     def _count_epoch(self, stop: bool = False) -> None:
         self.epoch += 1
@@ -125,6 +126,8 @@ class Member:
 
     def _hand_over(self, state: State) -> None:
         model = self.request.model
+        if self.request.keeps_model:
+            return
         put_state(model, state)
         if self.request.epochs > 0:
             model.optimizer.finalize_variable_values(model.trainable_variables)
@@ -245,6 +248,12 @@ class SeenByModel(_WithCallbacks):
         with self._drawing():
             call()
         return Change(state=state_of(self._model))
+
+
+class _Nobody:
+    """A model that keeps no history."""
+
+    history: Any = None
 
 
 def kind_of_member(request: FitRequest) -> type[Member]:

@@ -40,6 +40,18 @@ def why_not_compiled(request: FitRequest) -> str | None:
     )
 
 
+def why_not_kept(request: FitRequest) -> str | None:
+    """Why a fit has to change its own model, or None when the values can be handed over."""
+    optimizer = request.model.optimizer
+    if request.callbacks:
+        return "callbacks see the model"
+    if type(optimizer).__module__.partition(".")[0] != "keras" or optimizer.use_ema:
+        return "the optimizer changes the weights at the end"
+    if hasattr(optimizer, "inner_optimizer"):
+        return "the optimizer holds another one"
+    return why_not_compiled(request)
+
+
 def why_not_predicted(request: PredictRequest) -> str | None:
     """Why a prediction needs Keras's own loop, or None when it does not."""
     if request.callbacks or request.verbose:

@@ -13,11 +13,15 @@ from .programs import Programs
 from .requests import PredictRequest
 from .rows import Arrays, count_rows, map_arrays, take
 from .steps import weights_of
-from .structures import Structures
+from .structures import Seen, Structures
 
 
 def start_predicting(
-    request: PredictRequest, structures: Structures, programs: Programs, may_be_quick: bool
+    request: PredictRequest,
+    structures: Structures,
+    programs: Programs,
+    seen: Seen,
+    may_be_quick: bool,
 ) -> Callable[[], Arrays]:
     """Set the device to work; what is returned waits for the outputs.
 
@@ -25,14 +29,14 @@ def start_predicting(
     no row's output depends on how many came with it.
     """
     n_rows, size = count_rows(request.x), request.batch_size
-    weights = weights_of(request.model)
+    weights = request.weights or weights_of(request.model)
     batches: list[Any] = []
     program: Any = None
     for start in range(0, n_rows, size):
         rows = np.minimum(np.arange(start, start + size), n_rows - 1)
         x = take(request.x, rows)
         if program is None:
-            step = structures.of_predict(request, x)
+            step = structures.of_predict(request, x, seen)
             key = ("predict", step.key)
             quick = may_be_quick and predicts_quickly(step.work)
             program = programs.prepare(key, step, weights, x, quick=quick).result()

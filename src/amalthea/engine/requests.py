@@ -11,6 +11,7 @@ import numpy as np
 
 from .rows import Arrays, Rows
 from .seeding import Generators
+from .steps import State
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,8 @@ class FitRequest:
     ``initial_epoch`` (so many are done already) up to it. Epoch ``e`` takes the rows of
     ``training`` in the order ``epoch_order(len(training), e, seed)``, or as they stand when
     ``shuffle`` is False. ``generators`` are the global generators as the builder left them; what
-    draws from them during training goes on from there.
+    draws from them during training goes on from there. With ``keeps_model`` the model is not
+    changed: others start from it too, and what was learned stands in the result.
     """
 
     model: keras.Model
@@ -37,6 +39,7 @@ class FitRequest:
     validation_freq: int = 1
     verbose: Any = 0
     generators: Generators | None = None
+    keeps_model: bool = False
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,8 @@ class FitResult:
 
     ``form`` is how it was trained: ``"stacked"``, ``"loop"`` or ``"steps"`` (see
     :mod:`amalthea.engine.epochs`), or ``"keras"`` for Keras's own ``fit``, and then ``reason``
-    says why. ``seconds`` is the fair share of what all fits took that were trained together.
+    says why. ``state`` has the learned values where the model was to be kept. ``seconds`` is the
+    fair share of what all fits took that were trained together.
     """
 
     history: dict[str, list[Any]]
@@ -53,6 +57,7 @@ class FitResult:
     form: str = "loop"
     reason: str | None = None
     seconds: float = 0.0
+    state: State | None = None
 
 
 def plain_history(history: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
@@ -69,10 +74,14 @@ def plain_value(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class PredictRequest:
-    """Predict every row of ``x``, in batches that all have ``batch_size`` rows."""
+    """Predict every row of ``x``, in batches that all have ``batch_size`` rows.
+
+    ``weights`` are values of the trainable and of the other variables, instead of the model's own.
+    """
 
     model: keras.Model
     x: Arrays
     batch_size: int = 32
     callbacks: Sequence[keras.callbacks.Callback] = ()
     verbose: Any = 0
+    weights: tuple[Any, Any] | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import weakref
 from collections import OrderedDict
 from collections.abc import Hashable
@@ -33,6 +34,9 @@ from .steps import (
 from .work import Work
 
 STRUCTURES_KEPT = 1024
+LIKENESSES_KEPT = 256  # some 30 kB each
+Seen = dict[int, tuple[keras.Model, int | None]]  # the models of one call, by address
+_count = itertools.count()
 _TRACED_BY = (
     "jax_enable_x64",
     "jax_numpy_dtype_promotion",
@@ -80,19 +84,31 @@ class Structures:
 
     def __init__(self) -> None:
         self._known: OrderedDict[Hashable, Any] = OrderedDict()
+        self._numbers: OrderedDict[tuple[Any, ...], int] = OrderedDict()
         self._own: weakref.WeakKeyDictionary[Any, OrderedDict[Hashable, Any]] = (
             weakref.WeakKeyDictionary()
         )
 
-    def likeness_of(self, request: FitRequest) -> Hashable | None:
+    def likeness_of(self, request: FitRequest, seen: Seen) -> Hashable | None:
         """Equal for requests that are known, without tracing, to have one structure."""
-        spelled = likeness(request.model, variables_of(request.model))
-        if spelled is None:
-            return None
-        return (spelled, _shapes_of_fit(request), *_settings())
+        number = self._number(request.model, seen)
+        return None if number is None else (number, _shapes_of_fit(request), *_settings())
+
+    def _number(self, model: keras.Model, seen: Seen) -> int | None:
+        """The number of a model's likeness; None when it has none."""
+        if id(model) not in seen:
+            spelled = likeness(model, variables_of(model))
+            number = None
+            if spelled is not None:
+                number = self._numbers.get(spelled)
+                number = next(_count) if number is None else number
+                _keep(self._numbers, spelled, number, LIKENESSES_KEPT)
+            seen[id(model)] = model, number
+        return seen[id(model)][1]
 
     def clear(self) -> None:
         self._known.clear()
+        self._numbers.clear()
         self._own.clear()
 
     def of_fit(
@@ -113,7 +129,7 @@ class Structures:
                 state = state_of(model)
                 known = self._trace(request, state, of_keras=key is not None)
             if key is not None:
-                _keep(self._known, key, known)
+                _keep(self._known, key, known, STRUCTURES_KEPT)
             return known, state
         if all_variables:
             create_variables(request)
@@ -122,17 +138,17 @@ class Structures:
                 model.optimizer.build(model.trainable_variables)
         return known, state_of(model)._replace(metrics=known.no_metrics)
 
-    def of_predict(self, request: PredictRequest, x: Arrays) -> TracedStep:
+    def of_predict(self, request: PredictRequest, x: Arrays, seen: Seen) -> TracedStep:
         """The step that predicts a batch like ``x``."""
         model = request.model
-        spelled = likeness(model, variables_of(model))
-        key = (request.batch_size, spelled, _shapes(x), *_settings())
+        number = self._number(model, seen)
+        key = (request.batch_size, number, _shapes(x), *_settings())
         # A model without a likeness keeps its steps, as Keras's keep their predict function.
-        known = self._known if spelled is not None else self._own.setdefault(model, OrderedDict())
+        known = self._known if number is not None else self._own.setdefault(model, OrderedDict())
         step: TracedStep | None = known.get(key)
         if step is None:
             step = trace(lambda weights, x: predict_step(model, weights, x), weights_of(model), x)
-            _keep(known, key, step)
+            _keep(known, key, step, STRUCTURES_KEPT)
         return step
 
     def _trace(self, request: FitRequest, state: State, of_keras: bool) -> Structure:
@@ -148,9 +164,10 @@ class Structures:
         return Structure(key, train, test, no_metrics, list(model.metrics), steady)
 
 
-def _keep(known: OrderedDict[Hashable, Any], key: Hashable, value: Any) -> None:
+def _keep(known: OrderedDict[Any, Any], key: Hashable, value: Any, most: int) -> None:
     known[key] = value
-    while len(known) > STRUCTURES_KEPT:
+    known.move_to_end(key)
+    while len(known) > most:
         known.popitem(last=False)
 
 

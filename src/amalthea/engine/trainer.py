@@ -48,6 +48,17 @@ def training_with(trainer: Trainer) -> Iterator[None]:
         _current.reset(token)
 
 
+def shares_models() -> bool:
+    """Whether fits wait for each other here, so that equal models need be built once."""
+    return bool(getattr(current_trainer(), "shares_models", False))
+
+
+def can_keep_model(request: FitRequest | PredictRequest) -> bool:
+    """Whether the current trainer can answer without changing or asking the model's values."""
+    able = getattr(current_trainer(), "can_keep_model", None)
+    return able is not None and able(request)
+
+
 def fit(request: FitRequest) -> FitResult:
     """Have the current trainer answer this request alone."""
     result: FitResult = _answer(current_trainer().train([request]))

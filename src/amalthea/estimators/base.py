@@ -21,6 +21,7 @@ from ..routing import below
 from .construction import Construction, Target
 from .features import read_features
 from .fit_callbacks import fit_callbacks, predict_callbacks
+from .held_models import HeldModel, OwnModel, hold_model
 from .histories import best_epoch, extended
 from .holdout import hold_out
 from .model_inputs import input_shapes, inputs_for
@@ -36,6 +37,7 @@ class KerasEstimator(BuilderParameters):
     """A Keras model as an estimator. Subclasses say what the target is."""
 
     seed_: int
+    _held: HeldModel
 
     def _read_target(self, y: Any) -> np.ndarray:
         """y as an array, checked."""
@@ -91,7 +93,7 @@ class KerasEstimator(BuilderParameters):
         InvalidData, ValueError
             For X, y or weights that cannot be used.
         """
-        continuing = hasattr(self, "model_") and arguments.flag("warm_start", self.warm_start)
+        continuing = self._is_fitted and arguments.flag("warm_start", self.warm_start)
         return self._train(X, y, sample_weight, validation_data, fit_params, continuing)
 
     def _train(
@@ -125,12 +127,16 @@ class KerasEstimator(BuilderParameters):
     ) -> None:
         seed: int = self.seed_ if continuing else draw_seed(settings.values["random_state"])
         with seeded(seed):
-            if not continuing:
-                self._begin(settings, samples, self._make_target(samples.y, classes))
+            if continuing:
+                self._held.model()  # from here on, what was learned is in the model
+            else:
                 self.seed_ = seed
+                self._begin(settings, samples, self._make_target(samples.y, classes))
             training, validation = self._parts(settings, samples, validation_data)
             callbacks = fit_callbacks(settings, validation is not None)
             request = self._request(settings, training, validation, callbacks)
+            if not (request.keeps_model and trainer.can_keep_model(request)):
+                request = replace(request, model=self.model_, keeps_model=False)
         # Outside of the block: until it is trained, other fits may be seeded.
         self._finish(settings, callbacks, trainer.fit(request))
 
@@ -145,9 +151,10 @@ class KerasEstimator(BuilderParameters):
         family = self.__dict__.get("_family")
         policy = keras.config.dtype_policy()
         construction = Construction(settings, template, target, len(samples), policy, family)
-        self.model_ = construction.build()
+        self._held = hold_model(construction, self.seed_, shared=trainer.shares_models())
+        construction.settle(self._held.made)
         self._construction = construction
-        self._input_shapes = input_shapes(self.model_)
+        self._input_shapes = input_shapes(self._held.like)
         self.n_epochs_ = 0
         self.history_: dict[str, list[Any]] = {}
         self._epochs_of: dict[str, list[int]] = {}
@@ -192,7 +199,7 @@ class KerasEstimator(BuilderParameters):
         encoded, weights = self._target.encode(samples.y), samples.weights
         if weights is not None:  # Keras weighs each output of several by the same weights
             weights = map_arrays(lambda _: samples.weights, encoded)
-        return Rows(inputs_for(self.model_, samples.x), encoded, weights)
+        return Rows(inputs_for(self._held.like, samples.x), encoded, weights)
 
     def _request(
         self,
@@ -203,7 +210,8 @@ class KerasEstimator(BuilderParameters):
     ) -> FitRequest:
         n_validation = len(validation) if validation else 1
         return FitRequest(
-            model=self.model_,
+            model=self._held.like,
+            keeps_model=self._held.shared,
             training=training,
             seed=self.seed_,
             epochs=self.n_epochs_ + settings.epochs,
@@ -225,22 +233,27 @@ class KerasEstimator(BuilderParameters):
         self.history_, self._epochs_of = extended(self.history_, self._epochs_of, result, every)
         self.n_epochs_ += len(result.epochs)
         self.callbacks_ = callbacks
+        if result.state is not None:
+            self._held.learn(result.state)
         self.form_, self.form_reason_ = result.form, result.reason
 
     def _outputs(self, X: Any) -> Arrays:
         """The model's raw outputs for X."""
-        check_is_fitted(self, "model_")
+        self._check_is_fitted()
         x = read_features(self, X, reset=False)
         asked = below("predict", self._given)
         size = asked.get("batch_size", self.batch_size)
         request = PredictRequest(
-            model=self.model_,
-            x=inputs_for(self.model_, x),
+            model=self._held.like,
+            weights=self._held.weights,
+            x=inputs_for(self._held.like, x),
             # All rows in one batch have no fixed shape: then predict goes by Keras's own 32.
             batch_size=arguments.batch_size("predict__batch_size", size, 32),
             callbacks=predict_callbacks(asked),
             verbose=asked.get("verbose", self.verbose),
         )
+        if request.weights is not None and not trainer.can_keep_model(request):
+            request = replace(request, model=self.model_, weights=None)
         return trainer.predict(request)
 
     def predict(self, X: Any) -> np.ndarray:
@@ -267,17 +280,31 @@ class KerasEstimator(BuilderParameters):
         return self._learned_target().decide(self._outputs(X))
 
     @property
+    def model_(self) -> keras.Model:
+        """The trained model."""
+        if not self._is_fitted:
+            raise AttributeError(f"{type(self).__name__} has no model_ before fit.")
+        return self._held.model()
+
+    @property
+    def _is_fitted(self) -> bool:
+        return "_held" in self.__dict__
+
+    def _check_is_fitted(self) -> None:
+        check_is_fitted(self, "_held")
+
+    @property
     def _target(self) -> Any:
         return self._construction.target
 
     def _learned_target(self) -> Any:
-        check_is_fitted(self, "model_")
+        self._check_is_fitted()
         return self._target
 
     @property
     def best_epoch_(self) -> int:
         """The epoch of the smallest validation loss (training loss without validation), from 0."""
-        check_is_fitted(self, "model_")
+        self._check_is_fitted()
         best = best_epoch(self.history_, self._epochs_of)
         if best is None:
             raise AttributeError("best_epoch_ needs at least one epoch with a finite loss.")
@@ -296,28 +323,29 @@ class KerasEstimator(BuilderParameters):
         NotFittedError
             Before ``fit``.
         """
-        check_is_fitted(self, "model_")
+        self._check_is_fitted()
         save(self, path)
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__())
         state.pop("callbacks_", None)  # they may hold anything; histories are kept
-        if "model_" in state:
+        if "_held" in state:
             if self._construction.settings is None:
                 raise InvalidParameter(
                     "This estimator was loaded without its builder, and copies need it. Load it "
                     "with custom_objects={'name_of_builder': builder}, or use save()."
                 )
-            state["model_"] = Snapshot.of(state["model_"])
+            state["_held"] = Snapshot.of(self.model_)
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        snapshot = state.get("model_")
+        snapshot = state.get("_held")
         if isinstance(snapshot, Snapshot):
             with seeded(self.seed_), warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # the builder gave its warnings in fit
-                self.__dict__["model_"] = self._construction.build()
+                self._held = OwnModel(self._construction.make())
+                self._construction.settle(self._held.made)
             snapshot.restore(self.model_)
 
     def __sklearn_tags__(self) -> Any:

@@ -6,7 +6,6 @@ from typing import Any, Self
 
 import numpy as np
 from sklearn.base import ClassifierMixin
-from sklearn.utils.validation import check_is_fitted
 
 from ..errors import InvalidParameter
 from .base import KerasEstimator
@@ -187,7 +186,7 @@ class KerasClassifier(ClassifierMixin, KerasEstimator):
         -------
         self
         """
-        continuing = hasattr(self, "model_")
+        continuing = self._is_fitted
         if continuing and classes is not None and self.n_outputs_ == 1:
             if not np.array_equal(np.unique(classes), self.classes_):
                 raise InvalidParameter(
@@ -225,7 +224,7 @@ class KerasClassifier(ClassifierMixin, KerasEstimator):
         float
             From 0 to 1; greater is better.
         """
-        check_is_fitted(self, "model_")
+        self._check_is_fitted()
         if self._target.kind != "multiclass-multioutput":
             return float(super().score(X, y, sample_weight))
         right = (np.asarray(y) == self.predict(X)).all(axis=1)

@@ -43,6 +43,15 @@ class Target(Protocol):
     def decide(self, outputs: Arrays) -> np.ndarray: ...
 
 
+@dataclass(eq=False)
+class Made:
+    """A built and compiled model, its outputs, and the loss of each."""
+
+    model: keras.Model
+    heads: Heads
+    losses: list[Any]
+
+
 @dataclass(frozen=True)
 class Construction:
     """What a builder is called with, and for what data.
@@ -75,14 +84,24 @@ class Construction:
         ------
         InvalidModel, InvalidModelType, TargetMismatch, BuildError, InvalidParameter
         """
+        made = self.make()
+        self.settle(made)
+        return made.model
+
+    def settle(self, made: Made) -> None:
+        """Encode the target as the losses and outputs of that model want it."""
+        self.target.fit_to(made.heads, made.losses)
+
+    def make(self) -> Made:
+        """As :meth:`build`, but the target is only looked at."""
         before = keras.config.dtype_policy()
         keras.config.set_dtype_policy(self.policy)  # another process may have another one
         try:
-            return self._build()
+            return self._make()
         finally:
             keras.config.set_dtype_policy(before)
 
-    def _build(self) -> keras.Model:
+    def _make(self) -> Made:
         settings, target = self.settings, self.target
         with initial_values():
             model = make_model(
@@ -95,5 +114,4 @@ class Construction:
             choose_loss=lambda: target.default_losses(heads),
             adds_loss=lambda: adds_loss(model, inputs_for(model, self.template)),
         )
-        target.fit_to(heads, head_losses(model, heads))
-        return model
+        return Made(model, heads, head_losses(model, heads))

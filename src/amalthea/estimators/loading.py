@@ -21,7 +21,8 @@ from .building import build_for
 from .class_targets import ClassTarget
 from .classifier import KerasClassifier
 from .compiling import head_losses
-from .construction import Construction
+from .construction import Construction, Made
+from .held_models import OwnModel
 from .model_inputs import input_shapes
 from .regressor import KerasRegressor
 from .saving import FORMAT
@@ -190,7 +191,8 @@ def _restore(
     target: Any = kind.from_state(page["target"], labels)
     template = _template(page["template"])
     heads = build_for(model, template)
-    target.fit_to(heads, head_losses(model, heads))
+    made = Made(model, heads, head_losses(model, heads))
+    target.fit_to(made.heads, made.losses)
     # Without a builder the model cannot be made again, but it is here.
     known = estimator._builder() is not None
     settings: Any = read_settings(estimator, {}) if known else None
@@ -199,5 +201,5 @@ def _restore(
     )
     estimator._row_shapes = map_arrays(lambda array: array.shape[1:], template)
     estimator._input_shapes = input_shapes(model)
-    estimator.model_ = model
+    estimator._held = OwnModel(made)
     estimator._learn(target)

@@ -124,5 +124,5 @@ class KerasRegressor(RegressorMixin, KerasEstimator):
         -------
         self
         """
-        continuing = hasattr(self, "model_")
+        continuing = self._is_fitted
         return self._train(X, y, sample_weight, None, {"epochs": 1}, continuing)

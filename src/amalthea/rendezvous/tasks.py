@@ -276,6 +276,12 @@ class Waits:
     def compilations(self) -> int:
         return getattr(self.trainer, "compilations", 0)
 
+    shares_models = True
+
+    def can_keep_model(self, request: Any) -> bool:
+        able = getattr(self.trainer, "can_keep_model", None)
+        return able is not None and able(request)
+
     def train(self, requests: Sequence[Any]) -> list[Any]:
         return self._ask(FIT, requests)
 

@@ -1,0 +1,168 @@
+"""The model of a fitted estimator: its own, or one that is made when somebody asks for it.
+
+The fits of one candidate with one seed begin with equal models, since the builder runs under the
+seed. While such fits wait to be trained together, the builder runs once for all of them: they
+share its model, which nobody changes, and each holds what training made of the values. The model
+itself is built again when it is asked for, which in a search is seldom.
+"""
+
+from __future__ import annotations
+
+import types
+import warnings
+from collections.abc import Hashable
+from typing import Any
+from weakref import WeakValueDictionary
+
+import keras
+import numpy as np
+
+from ..engine.seeding import seeded
+from ..engine.steps import State, put_state
+from .construction import Construction, Made
+
+Weights = tuple[Any, Any]  # values of trainable and of other variables
+
+
+class HeldModel:
+    """A model, and what was learned where that is not in it.
+
+    Parameters
+    ----------
+    made : Made
+        What the builder made.
+    """
+
+    shared = False
+
+    def __init__(self, made: Made) -> None:
+        self.made = made  # keeps it alive for others to share
+
+    @property
+    def like(self) -> keras.Model:
+        """A model of the same layers."""
+        return self.made.model
+
+    @property
+    def weights(self) -> Weights | None:
+        """The values to predict with; None for those that ``like`` has."""
+        return None
+
+    def learn(self, state: State) -> None:
+        """Take what training has made of the values."""
+        raise NotImplementedError
+
+    def model(self) -> keras.Model:
+        """The trained model."""
+        raise NotImplementedError
+
+
+class OwnModel(HeldModel):
+    """The estimator's own; training changes it in place."""
+
+    def model(self) -> keras.Model:
+        return self.made.model
+
+
+class SharedModel(HeldModel):
+    """One that several fits start from; nobody changes it."""
+
+    def __init__(self, made: Made, construction: Construction, seed: int) -> None:
+        super().__init__(made)
+        self._construction: Construction | None = construction
+        self._seed = seed
+        self._state: State | None = None
+
+    @property
+    def shared(self) -> bool:  # type: ignore[override]
+        return self._construction is not None
+
+    @property
+    def weights(self) -> Weights | None:
+        state = self._state
+        return None if state is None else (state.trainable, state.non_trainable)
+
+    def learn(self, state: State) -> None:
+        self._state = state
+
+    def model(self) -> keras.Model:
+        if self._construction is not None:
+            with seeded(self._seed), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # the builder gave its warnings in fit
+                self.made = self._construction.make()
+            if self._state is not None:
+                self.made.model.optimizer.build(self.made.model.trainable_variables)
+                put_state(self.made.model, self._state)
+            self._construction = self._state = None
+        return self.made.model
+
+
+def hold_model(construction: Construction, seed: int, shared: bool) -> HeldModel:
+    """Have the builder make the model, or share one that another fit holds.
+
+    Parameters
+    ----------
+    construction : Construction
+    seed : int
+        The seed that the block runs under.
+    shared : bool
+        Whether the trainer can train a model without changing it.
+    """
+    key = _key(construction, seed) if shared else None
+    if key is None:
+        return OwnModel(construction.make())
+    made = _shared.get(key)
+    if made is None:
+        made = _shared[key] = construction.make()
+    return SharedModel(made, construction, seed)
+
+
+_shared: WeakValueDictionary[Hashable, Made] = WeakValueDictionary()
+
+
+def _key(construction: Construction, seed: int) -> Hashable | None:
+    """Equal where the builder, called under the seed, makes the same model."""
+    settings, target = construction.settings, construction.target
+    if not isinstance(settings.values["random_state"], int) or settings.early_stopping:
+        return None
+    about_data = construction.meta if "meta" in settings.signature.asks_for else None
+    try:
+        return (
+            seed,
+            construction.family,
+            _plain(settings.builder),
+            _plain(dict(settings.values)),
+            _plain(vars(settings.routes)),
+            _plain(about_data),
+            _plain(_shapes(construction.template)),
+            type(target),
+            _plain(target.describe(0)),
+            str(construction.policy.get_config() if construction.policy else None),
+        )
+    except TypeError:
+        return None
+
+
+def _plain(value: Any) -> Hashable:
+    """A value that compares by what it is; objects with a state are refused by a TypeError."""
+    if value is None or isinstance(value, bool | int | float | str | bytes):
+        return type(value), value
+    if isinstance(value, dict):
+        return tuple((str(name), _plain(part)) for name, part in value.items())
+    if isinstance(value, list | tuple):
+        return type(value), tuple(_plain(part) for part in value)
+    if isinstance(value, np.generic):
+        return type(value), value.tobytes()
+    if isinstance(value, np.ndarray) and value.dtype != object:
+        return value.dtype.str, value.shape, value.tobytes()
+    if isinstance(value, type | types.FunctionType | np.dtype):
+        return value
+    raise TypeError(f"{value!r} may have a state")
+
+
+def _shapes(template: Any) -> Any:
+    if isinstance(template, dict):
+        return {name: _shapes(array) for name, array in template.items()}
+    if isinstance(template, list | tuple):
+        return [_shapes(array) for array in template]
+    return [list(template.shape), str(template.dtype)]
