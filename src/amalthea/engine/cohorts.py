@@ -6,11 +6,14 @@ them are gone, the rest moves together into a smaller program.
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
+import jax
 import numpy as np
 
 from .costs import Form, shrinks_to
@@ -34,6 +37,7 @@ class Cohort:
     def __init__(self, members: list[Member], form: Form, tools: Tools) -> None:
         self.members, self.form = members, form
         self.outcomes: dict[Member, Outcome] = {}
+        self.stopped = False  # another thread may set it
         started = time.perf_counter()
         self._structure = members[0].structure
         self._tools = replace(tools, quick=form.quick)
@@ -42,13 +46,17 @@ class Cohort:
 
     def run(self) -> None:
         """Train all members; ``outcomes`` has what became of each."""
-        for member in self._here:
-            if member.done:
-                self._leave(member)
-        while self._here:
+        for member in [member for member in self._here if member.done]:
+            self._leave(member)
+        while self._here and not self.stopped:
             self._epoch()
             self._shrink()
         del self._state, self._train, self._test
+
+    @property
+    def can_run_beside_others(self) -> bool:
+        """Whether most of its time is the device's, and no code of a user is called."""
+        return self.form.name == "stacked" and not any(m.request.callbacks for m in self.members)
 
     def _move_in(self, members: list[Member], states: list[State], form: Form) -> None:
         structure, tools = self._structure, self._tools
@@ -164,3 +172,41 @@ class Cohort:
             states = [self._lanes.state(self._state, self._lane[m]) for m in self._here]
             states = [s._replace(metrics=self._structure.no_metrics) for s in states]
             self._move_in(self._here, states, Form("stacked", lanes, self.form.quick))
+
+
+def run_all(cohorts: Sequence[Cohort]) -> dict[Member, Outcome]:
+    """Train cohorts, on CPUs some of them at the same time, and tell what became of everyone."""
+    n_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+    beside = [cohort for cohort in cohorts if cohort.can_run_beside_others]
+    if jax.default_backend() != "cpu" or min(len(beside), n_threads) < 2:
+        beside = []
+    outcomes: dict[Member, Outcome] = {}
+    with ThreadPoolExecutor(n_threads) as threads:
+        running = [threads.submit(_outcomes, cohort) for cohort in beside]
+        try:
+            for one in running:
+                outcomes.update(one.result())
+        except BaseException:  # an interrupt: the others need not go on to the end
+            for cohort in beside:
+                cohort.stopped = True
+            raise
+    for cohort in cohorts:
+        if cohort not in beside:
+            outcomes.update(_outcomes(cohort))
+    return outcomes
+
+
+def _outcomes(cohort: Cohort) -> dict[Member, Outcome]:
+    started = time.perf_counter()
+    try:
+        cohort.run()
+    except Exception as error:  # all fail with it
+        return dict.fromkeys(cohort.members, error)
+    share = (cohort.seconds + time.perf_counter() - started) / len(cohort.members)
+    return {member: _with_seconds(member, share, one) for member, one in cohort.outcomes.items()}
+
+
+def _with_seconds(member: Member, share: float, outcome: Outcome) -> Outcome:
+    if isinstance(outcome, FitResult):
+        return replace(outcome, seconds=member.seconds + share)
+    return outcome

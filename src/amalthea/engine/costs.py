@@ -19,7 +19,7 @@ from .work import Work
 _PER_OPERATION, _PER_ELEMENT, _PER_MULTIPLICATION = 1.5e-7, 4e-10, 5e-11
 _TRACING_STACKED = 0.08  # seconds more to trace and compile a stacked program than a loop
 _COMPILING = 0.4  # seconds to compile a small program well
-_SLOWER_WHEN_QUICK = 1.5e-9  # seconds more for each number written, when compiled quickly
+_SLOWER_WHEN_QUICK = 6e-10  # seconds more for each number written, when compiled quickly
 _LANES = (2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64)
 _LANES_ON_ACCELERATOR = (*_LANES, 96, 128, 192, 256)
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from ..errors import KerasFitWarning
 from . import memory
-from .cohorts import Cohort
+from .cohorts import Cohort, run_all
 from .costs import Form, choose_forms
 from .data import Pool
 from .epochs import Tools
@@ -129,21 +129,28 @@ class Engine:
     def _together(self, requests: Sequence[FitRequest]) -> list[FitResult | Exception]:
         """Train requests that the compiled forms can answer."""
         pool = Pool()
+        results: dict[int, Any] = {}
+        number_of: dict[Member, int] = {}
+        cohorts: list[Cohort] = []
         with ThreadPoolExecutor(COMPILING_THREADS) as compiling:
             # A lone fit is compiled here; programs of several while the next ones are traced.
             tools = Tools(_programs, pool, compiling=compiling if len(requests) > 1 else None)
-            results: dict[int, Any] = {}
-            ready: list[tuple[dict[Member, int], Any]] = []
             for numbered in _alike(requests):
-                made = {n: _or_error(_member, requests[n], key, pool) for n, key in numbered}
-                results.update({n: one for n, one in made.items() if isinstance(one, Exception)})
-                members = {one: n for n, one in made.items() if n not in results}
-                for form, part in self._cohorts(list(members)):
+                for number, key in numbered:
+                    member = _or_error(_member, requests[number], key, pool)
+                    if isinstance(member, Exception):
+                        results[number] = member
+                    else:
+                        number_of[member] = number
+                new = [member for member in number_of if number_of[member] in dict(numbered)]
+                for form, part in self._cohorts(new):
                     cohort = _or_error(Cohort, part, form, tools)
-                    ready.append(({member: members[member] for member in part}, cohort))
-            for numbers_of, cohort in ready:
-                outcomes = _outcomes(list(numbers_of), cohort)
-                results.update({numbers_of[member]: one for member, one in outcomes.items()})
+                    if isinstance(cohort, Exception):  # all fail with it
+                        results.update({number_of[member]: cohort for member in part})
+                    else:
+                        cohorts.append(cohort)
+            for member, outcome in run_all(cohorts).items():
+                results[number_of[member]] = outcome
         return [results[n] for n in range(len(requests))]
 
     def _cohorts(self, members: list[Member]) -> list[tuple[Form, list[Member]]]:
@@ -199,22 +206,6 @@ def _can_train_together(member: Member) -> Hashable:
         request.validation_freq,
         request.initial_epoch % request.validation_freq,
     )
-
-
-def _outcomes(members: list[Member], cohort: Cohort | Exception) -> dict[Member, Any]:
-    """What became of each member; all fail with a cohort that does."""
-    started = time.perf_counter()
-    failed = cohort if isinstance(cohort, Exception) else _or_error(cohort.run)
-    if isinstance(failed, Exception):
-        return dict.fromkeys(members, failed)
-    assert isinstance(cohort, Cohort)
-    share = (cohort.seconds + time.perf_counter() - started) / len(members)
-    return {
-        member: replace(result, seconds=member.seconds + share)
-        if isinstance(result, FitResult)
-        else result
-        for member, result in cohort.outcomes.items()
-    }
 
 
 def _or_error(answer: Callable[..., Any], *arguments: Any) -> Any:

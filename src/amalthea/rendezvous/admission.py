@@ -22,6 +22,8 @@ SHARE_OF_FREE = 0.5  # the bound when none is given
 SHARE_OF_ENGINE = 0.5  # of the bound: for programs, and for data on the device
 PER_TASK = 1_250_000  # a Keras model's Python objects, and a thread
 COPIES_OF_MODEL = 3  # its weights, and two slots of an optimizer
+LITTLE = 4_000_000  # bytes of data that are not worth a closer look
+COPIES_OF_LITTLE = 4  # that a task may hold: training and test rows, in two types
 _DEPTH = 3
 _LONGEST = 64  # elements of a container that are looked at
 _SIMPLE = (type(None), bool, int, float, str, bytes, type)
@@ -43,6 +45,7 @@ class Admission:
         self._held: dict[Any, int] = {}
         self._buffers: dict[Any, list[int]] = {}
         self._counted: set[int] = set()
+        self._sizes: dict[int, tuple[Any, int]] = {}  # of what tasks were given
         self._sum = 0
         self._largest = 0
 
@@ -53,10 +56,16 @@ class Admission:
         if self._budget is None:
             self._budget = budget(self._max_memory)
         self.forget(task)
-        own = dict(arrays(given))
         mine: list[int] = []
         held = PER_TASK + sum(map(_bytes_of_model, _models(requests)))
-        for key, size in arrays([*_locals(frames), *requests]):
+        little = self._of_little(given)
+        if little is not None:  # looking at everything would cost more than it tells
+            looked_at: Iterable[Any] = ()
+            held += COPIES_OF_LITTLE * little
+        else:
+            looked_at = [*_locals(frames), *requests]
+        own = dict(arrays(given)) if little is None else {}
+        for key, size in arrays(looked_at):
             if key not in self._counted and key not in own:
                 self._counted.add(key)
                 mine.append(key)
@@ -64,6 +73,22 @@ class Admission:
         self._held[task], self._buffers[task] = held, mine
         self._sum += held
         self._largest = max(self._largest, held)
+
+    def _of_little(self, given: Iterable[Any]) -> int | None:
+        """The bytes of the arrays that a task was given, where these are few."""
+        total = 0
+        for value in given:
+            if hasattr(value, "get_params") or isinstance(value, _SIMPLE):
+                continue
+            if id(value) not in self._sizes:
+                size = sum(dict(arrays([value])).values())
+                if not size:
+                    continue
+                self._sizes[id(value)] = value, size
+            total += self._sizes[id(value)][1]
+            if total > LITTLE:
+                return None
+        return total if total else None
 
     def forget(self, task: Any) -> None:
         self._sum -= self._held.pop(task, 0)

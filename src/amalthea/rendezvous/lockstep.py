@@ -8,6 +8,7 @@ from contextvars import ContextVar
 
 import joblib
 
+from ..engine import memory
 from ..engine.forms import Engine
 from ..engine.trainer import Trainer, chosen_trainer, current_trainer, training_with
 from ..privates import chosen_joblib_backend
@@ -78,7 +79,11 @@ def lockstep(
 def _inside(backend: LockstepBackend, trainer: Trainer) -> Iterator[None]:
     token = _around.set(backend)
     try:
-        with joblib.parallel_config(backend=backend), training_with(trainer):
+        with (
+            joblib.parallel_config(backend=backend),
+            training_with(trainer),
+            memory.quick_collections(),
+        ):
             yield
     finally:
         _around.reset(token)
