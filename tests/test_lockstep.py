@@ -28,6 +28,7 @@ from joblib import Parallel, delayed
 
 import amalthea
 from amalthea import privates
+from amalthea.engine import room
 from amalthea.engine.seeding import seeded
 from amalthea.engine.trainer import current_trainer, training_with
 from amalthea.errors import InvalidParameter
@@ -756,7 +757,15 @@ def test_each_buffer_is_counted_once() -> None:
     assert sum(sizes.values()) == array.nbytes + 10 * 8 + 10 * 4 + 11 * 4 + 50 * 8
 
 
-def test_what_a_task_was_given_is_not_counted() -> None:
+def test_little_data_is_not_looked_at_closely() -> None:
+    held = admission.Admission(10**12)
+    given = np.zeros(1000)
+    held.weigh("task", [sys._getframe()], [], [given])
+    assert held._sum == admission.PER_TASK + admission.COPIES_OF_LITTLE * given.nbytes
+
+
+def test_what_a_task_was_given_is_not_counted(monkeypatch: Any) -> None:
+    monkeypatch.setattr(admission, "LITTLE", 0)
     held = admission.Admission(10**12)
     given, own = np.zeros(1000), np.zeros(500)
     held.weigh("task", [sys._getframe()], [], [given])
@@ -776,7 +785,7 @@ def test_the_limit_of_a_container_is_kept(tmp_path: Path, limit: str) -> None:
     (tmp_path / "a" / "memory.current").write_text("3000\n")
     (tmp_path / "a" / "memory.stat").write_text("anon 1\ninactive_file 500\n")
     expected = float("inf") if limit == "max\n" else 2500.0
-    assert admission.free_in_cgroup(tmp_path, "/a/b") == expected
+    assert room.free_in_cgroup(tmp_path, "/a/b") == expected
 
 
 # -- times

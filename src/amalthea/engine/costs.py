@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import jax
 
 from .members import Member
+from .room import bytes_on_device
 from .structures import Structure
 from .work import Work
 
@@ -37,7 +38,7 @@ def choose_forms(
     structure: Structure,
     members: Sequence[Member],
     forced: str | None,
-    most_lanes: int,
+    room: float,
     to_the_bit: bool,
 ) -> list[tuple[Form, list[Member]]]:
     """Cut members of one structure and size into cohorts, each with its form.
@@ -48,8 +49,8 @@ def choose_forms(
     members : sequence of Member
     forced : {"stacked", "loop", "steps"} or None
         None chooses.
-    most_lanes : int
-        As many fits as the memory holds in one stacked program.
+    room : float
+        Bytes that programs and data may take on the device.
     to_the_bit : bool
         Only what gives Keras's own numbers to the bit, unless a form is forced.
     """
@@ -58,17 +59,16 @@ def choose_forms(
     work = _work(structure, members[0])
     free = structure.steady and not to_the_bit
     quick = free and _compiles_quickly(work, members)
-    name = forced or _form(work, together, free)
+    on_host = _bytes_of_data(members[0]) > room
+    name = forced or ("steps" if on_host else _form(work, together, free))
+    most_lanes = int(room / members[0].bytes)
     lone = Form(_lone_form(work) if name == "stacked" else name, 1, quick)
     cut = [(lone, [member]) for member in apart]
     if name == "stacked" and min(len(together), most_lanes) > 1:
         sizes = [n for n in _lane_counts() if n <= most_lanes]
-        for part in _parts(together, sizes[-1] if sizes else 1):
-            lanes = next((n for n in sizes if n >= len(part)), 1)
-            if lanes > 1:
-                cut.append((Form("stacked", lanes, quick), part))
-            else:
-                cut.extend((lone, [member]) for member in part)
+        for part in _parts(together, sizes[-1]):
+            lanes = next(n for n in sizes if n >= len(part))
+            cut.append((Form("stacked", lanes, quick), part))
         return cut
     return cut + [(lone, [member]) for member in together]
 
@@ -128,6 +128,11 @@ def _lone_form(work: Work) -> str:
 def _compiles_quickly(work: Work, members: Sequence[Member]) -> bool:
     little = work.elements * _epochs(members) * _SLOWER_WHEN_QUICK < _COMPILING
     return little and not work.halves
+
+
+def _bytes_of_data(member: Member) -> float:
+    held = member.request.validation
+    return bytes_on_device(member.request.training) + (bytes_on_device(held) if held else 0)
 
 
 def _epochs(members: Sequence[Member]) -> int:

@@ -27,6 +27,7 @@ from .predictions import start_predicting
 from .programs import Programs
 from .reference import ReferenceTrainer
 from .requests import FitRequest, FitResult, PredictRequest
+from .room import room_for_engine
 from .rows import Arrays
 from .structures import Seen, Structures
 
@@ -54,7 +55,8 @@ class Engine:
         Train everything in this form, as far as it can be. ``"keras"`` is the reference: Keras's
         own ``fit``, one at a time. None chooses.
     max_memory : int, optional
-        Bytes that programs and arrays of a cohort may take. None takes half of what is free.
+        The most bytes that the process shall hold. By default half of what is free may come on
+        top of what it holds.
     to_the_bit : bool, default=False
         On CPUs, keep to what gives Keras's own numbers to the bit: slower to compile, and nothing
         is stacked unless ``form`` says so. Otherwise rounding may differ, where it stays small.
@@ -154,6 +156,7 @@ class Engine:
         return [results[n] for n in range(len(requests))]
 
     def _cohorts(self, members: list[Member]) -> list[tuple[Form, list[Member]]]:
+        room = room_for_engine(self._max_memory)
         groups: dict[Hashable, list[Member]] = {}
         for member in members:
             groups.setdefault(_can_train_together(member), []).append(member)
@@ -161,7 +164,7 @@ class Engine:
             cohort
             for group in groups.values()
             for cohort in choose_forms(
-                group[0].structure, group, self._form, most_lanes=64, to_the_bit=self._to_the_bit
+                group[0].structure, group, self._form, room, self._to_the_bit
             )
         ]
 

@@ -13,6 +13,7 @@ import numpy as np
 from ..randomness import epoch_order
 from .lanes import Lanes, Lone
 from .requests import FitRequest, FitResult, plain_history, plain_value
+from .room import bytes_of_lane
 from .seeding import Generators, resumed
 from .stand_ins import StandIn, compare_as_before, compare_quickly, stand_in_suffices
 from .steps import State, put_state, state_of
@@ -67,6 +68,15 @@ class Member:
         self.epoch = request.initial_epoch
         self.done = self.epoch >= request.epochs
         self._logs: list[tuple[int, EpochLogs, EpochLogs | None, int]] = []
+
+    @property
+    def bytes(self) -> float:
+        """What it takes in a stacked program."""
+        assert self._state is not None
+        train = self.structure.train
+        step = train.whole or train.rest
+        assert step is not None
+        return bytes_of_lane(self._state, step.work)
 
     @property
     def order(self) -> np.ndarray:

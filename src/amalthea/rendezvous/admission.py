@@ -11,15 +11,13 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import numpy as np
-import psutil
 
-SHARE_OF_FREE = 0.5  # the bound when none is given
-SHARE_OF_ENGINE = 0.5  # of the bound: for programs, and for data on the device
+from ..engine.room import SHARE_OF_ENGINE, to_be_used
+
 PER_TASK = 1_250_000  # a Keras model's Python objects, and a thread
 COPIES_OF_MODEL = 3  # its weights, and two slots of an optimizer
 LITTLE = 4_000_000  # bytes of data that are not worth a closer look
@@ -160,46 +158,5 @@ def _bytes_of_model(model: Any) -> int:
 
 
 def budget(max_memory: int | None) -> float:
-    """Bytes that all waiting tasks together may hold."""
-    if max_memory is None:
-        bound = SHARE_OF_FREE * free_memory()
-    else:
-        bound = max_memory - psutil.Process().memory_info().rss
-    return max(0.0, bound * (1 - SHARE_OF_ENGINE))
-
-
-def free_memory() -> float:
-    """What is free on this machine, or in this container where that is less."""
-    return min(float(psutil.virtual_memory().available), free_in_cgroup())
-
-
-def free_in_cgroup(root: Path = Path("/sys/fs/cgroup"), own: str | None = None) -> float:
-    """What the control groups of this process leave, version 2 or 1; inf without a limit."""
-    own = _own_cgroup() if own is None else own
-    here = root / own.strip("/")
-    free = math.inf
-    for folder in (here, *here.parents):
-        if not folder.is_relative_to(root):
-            break
-        free = min(free, _free(folder, "memory.max", "memory.current", "inactive_file"))
-    version_1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
-    return min(free, _free(root / "memory", *version_1))
-
-
-def _own_cgroup() -> str:
-    try:
-        lines = Path("/proc/self/cgroup").read_text().splitlines()
-    except OSError:
-        return ""
-    return next((line[3:] for line in lines if line.startswith("0::")), "")
-
-
-def _free(folder: Path, limit: str, usage: str, cache: str) -> float:
-    """The limit less what is used; pages of files that could be dropped are not used."""
-    try:
-        most = int((folder / limit).read_text())  # "max" is no limit
-        used = int((folder / usage).read_text())
-        stat = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
-    except (OSError, ValueError):
-        return math.inf
-    return float(max(0, most - used + int(stat.get(cache, 0))))
+    """Bytes that all waiting tasks together may hold: what the engine does not take."""
+    return (1 - SHARE_OF_ENGINE) * to_be_used(max_memory)
