@@ -19,6 +19,7 @@ from sklearn.preprocessing import StandardScaler
 import amalthea
 import builders
 from amalthea import KerasClassifier
+from amalthea.engine.forms import forget_programs
 from amalthea.errors import InvalidParameter, UnknownParameter
 
 SEARCHES = ["GridSearchCV", "RandomizedSearchCV", "HalvingGridSearchCV", "HalvingRandomSearchCV"]
@@ -172,3 +173,23 @@ def test_epochs_of_every_fit_can_be_scored(iris: Any) -> None:
         estimator(), {"epochs": [1, 2]}, cv=2, scoring=scoring, refit="accuracy"
     ).fit(*iris)
     assert search.cv_results_["mean_test_epochs"].tolist() == [1, 2]
+
+
+# --- programs ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("grid", "programs"),
+    [
+        # One for training and one for predicting each structure, one more for the refit's rows.
+        ({"units": [3, 6, 9], "epochs": [1, 2]}, 3 + 3 + 1),
+        ({"optimizer__learning_rate": [0.1, 0.01, 0.001], "optimizer": ["sgd"]}, 1 + 1 + 1),
+        ({"units": [3, 6], "optimizer": ["sgd", "adam"]}, 4 + 2 + 1),
+    ],
+    ids=["widths", "learning rates", "optimizers"],
+)
+def test_fits_share_programs(iris: Any, grid: Any, programs: int) -> None:
+    forget_programs()
+    search = amalthea.GridSearchCV(estimator(), grid, cv=3).fit(*iris)
+    assert search.programs_ == programs
+    assert amalthea.GridSearchCV(estimator(), grid, cv=3).fit(*iris).programs_ == 0

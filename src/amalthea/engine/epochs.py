@@ -63,8 +63,11 @@ def stacked_epoch(
     function = jax.vmap(_scanned(steps), in_axes=axes)
 
     def arguments(state: State, orders: Orders) -> tuple[Any, ...]:
-        cut = [_cut(order, batch_size) for order in orders]
-        return state, which, *(np.stack(parts) for parts in zip(*cut, strict=True)), data
+        distinct = {id(order): order for order in orders}  # fits of one seed share theirs
+        place = {address: n for n, address in enumerate(distinct)}
+        fits = [place[id(order)] for order in orders]
+        cut = [_cut(order, batch_size) for order in distinct.values()]
+        return state, which, *(np.stack(parts)[fits] for parts in zip(*cut, strict=True)), data
 
     example = arguments(state, [np.arange(len(part)) for part in rows])
     program = tools.prepare(("stacked", *steps.key), function, *example)

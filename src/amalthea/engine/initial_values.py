@@ -11,6 +11,7 @@ round the last elements of an array otherwise on the way from uniform to normal.
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import RLock
@@ -22,7 +23,10 @@ import numpy as np
 
 FEWEST_DRAWN, MOST_DRAWN = 2**10, 2**20  # beyond, drawing too many costs more than compiling
 
+MOST_KEPT = 256  # arrays of the smallest size
+
 _one_at_a_time = RLock()
+_drawn_before: OrderedDict[Any, np.ndarray] = OrderedDict()
 
 
 @contextmanager
@@ -59,10 +63,23 @@ def _drawn(draw: Callable[..., Any]) -> Callable[..., Any]:
         if not 0 < size <= MOST_DRAWN or _traced((arguments, named)):
             return draw(*arguments, **named)
         several = max(FEWEST_DRAWN, 2 ** math.ceil(math.log2(size)))
-        drawn = np.asarray(draw(*arguments, **{**named, "shape": (several,)}))
+        drawn = _once(draw, several, arguments, {**named, "shape": (several,)})
         return jax.device_put(drawn[:size].reshape(shape))
 
     return flat
+
+
+def _once(draw: Callable[..., Any], size: int, arguments: Any, named: dict[str, Any]) -> np.ndarray:
+    """What is drawn; models with one seed draw the same again and again."""
+    if size > FEWEST_DRAWN:
+        return np.asarray(draw(*arguments, **named))
+    parts = [*arguments, *named.values()]
+    key = (draw, *named, *(np.asarray(part).tobytes() for part in parts), *map(type, parts))
+    if key not in _drawn_before:
+        _drawn_before[key] = np.asarray(draw(*arguments, **named))
+        while len(_drawn_before) > MOST_KEPT:
+            _drawn_before.popitem(last=False)
+    return _drawn_before[key]
 
 
 def _filled(value: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -129,7 +129,6 @@ def _key(construction: Construction, seed: int) -> Hashable | None:
     try:
         return (
             seed,
-            construction.family,
             _plain(settings.builder),
             _plain(dict(settings.values)),
             _plain(vars(settings.routes)),

@@ -1,0 +1,97 @@
+"""In a search the builder runs once for the fits of one candidate and seed; nobody notices."""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.model_selection import cross_validate
+
+import amalthea
+from amalthea import KerasClassifier
+
+built: list[int] = []
+
+
+def build(units: int = 4) -> keras.Model:
+    built.append(units)
+    L = keras.layers
+    return keras.Sequential(
+        [L.Input((4,)), L.Dense(units, "relu"), L.Dropout(0.2), L.Dense(3, "softmax")]
+    )
+
+
+def fitted_together(X: Any, y: Any, **parameters: Any) -> Any:
+    estimator = KerasClassifier(build, epochs=2, **{"random_state": 0, **parameters})
+    built.clear()
+    with amalthea.lockstep():
+        return cross_validate(estimator, X, y, cv=3, return_estimator=True)
+
+
+def test_the_builder_runs_once_for_all_splits(iris: Any) -> None:
+    fitted_together(*iris)
+    assert len(built) == 1
+
+
+@pytest.mark.parametrize(
+    "parameters", [{"random_state": None}, {"early_stopping": True}], ids=["no seed", "callbacks"]
+)
+def test_where_fits_cannot_start_alike_each_has_its_model(iris: Any, parameters: Any) -> None:
+    fitted_together(*iris, **parameters)
+    assert len(built) == 3
+
+
+def test_estimators_are_as_if_each_had_been_fitted_alone(iris: Any) -> None:
+    X, y = iris
+    together = fitted_together(X, y)
+    alone = cross_validate(
+        KerasClassifier(build, epochs=2, random_state=0), X, y, cv=3, return_estimator=True
+    )
+    np.testing.assert_array_equal(together["test_score"], alone["test_score"])
+    for one, other in zip(together["estimator"], alone["estimator"], strict=True):
+        before = one.predict_proba(X)
+        np.testing.assert_allclose(before, other.predict_proba(X), rtol=1e-5)
+        for ours, theirs in zip(one.model_.get_weights(), other.model_.get_weights(), strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+        assert one.model_ is one.model_
+        np.testing.assert_allclose(one.predict_proba(X), before, rtol=1e-6)
+        # Training goes on with the optimizer's state.
+        one.partial_fit(X, y), other.partial_fit(X, y)
+        np.testing.assert_allclose(one.predict_proba(X), other.predict_proba(X), rtol=1e-4)
+
+
+def test_models_are_each_estimators_own(iris: Any) -> None:
+    first, second, _ = fitted_together(*iris)["estimator"]
+    expected = second.predict_proba(iris[0])
+    first.model_.set_weights([np.zeros_like(w) for w in first.model_.get_weights()])
+    assert np.allclose(first.predict_proba(iris[0]), 1 / 3)
+    np.testing.assert_array_equal(second.predict_proba(iris[0]), expected)
+
+
+def test_they_can_be_pickled_cloned_and_saved(iris: Any, tmp_path: Any) -> None:
+    one, two, three = fitted_together(*iris)["estimator"]
+    expected = one.predict_proba(iris[0])
+    again = pickle.loads(pickle.dumps(one))
+    np.testing.assert_allclose(again.predict_proba(iris[0]), expected, rtol=1e-6)
+    assert not hasattr(clone(two), "model_")
+    three.save(tmp_path / "model.amalthea")
+    loaded = amalthea.load(tmp_path / "model.amalthea", custom_objects={"build": build})
+    np.testing.assert_allclose(
+        loaded.predict_proba(iris[0]), three.predict_proba(iris[0]), rtol=1e-6
+    )
+
+
+def test_a_builder_that_knows_its_data_runs_for_each_kind_of_it(iris: Any) -> None:
+    def build_for(meta: Any) -> keras.Model:
+        built.append(meta["X_shape_"][0])
+        return build()
+
+    X, y = iris
+    built.clear()
+    with amalthea.lockstep():
+        cross_validate(KerasClassifier(build_for, random_state=0), X[:149], y[:149], cv=3)
+    assert sorted({n for n in built if n > 4}) == [99, 100]

@@ -1,0 +1,143 @@
+"""Equal likeness means equal programs; a difference that tracing can see is in the likeness."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from amalthea.engine.likeness import likeness
+from amalthea.engine.seeding import seeded
+from amalthea.engine.steps import variables_of
+from test_conformance import MODELS, OPTIMIZERS
+
+L = keras.layers
+
+
+def spelled(
+    build: Callable[[], keras.Model], seed: int = 0, optimizer: Any = keras.optimizers.Adam
+) -> Any:
+    with seeded(seed):
+        model = build()
+        if getattr(model, "optimizer", None) is None:
+            model.compile(optimizer(), loss="mse", metrics=["mae"])
+    return likeness(model, variables_of(model))
+
+
+def symbol(array: Any) -> Any:
+    return keras.KerasTensor((None, *array.shape[1:]), array.dtype.name)
+
+
+def plain(**dense: Any) -> keras.Model:
+    return keras.Sequential([L.Input((4,)), L.Dense(3, **dense), L.Dropout(0.2), L.Dense(1)])
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_a_model_is_like_itself_under_another_seed(kind: str) -> None:
+    build, make = MODELS[kind]
+    x = make(np.random.default_rng(0))
+
+    def built() -> keras.Model:
+        model = build()
+        model(keras.tree.map_structure(symbol, x))
+        return model
+
+    one, other = spelled(built), spelled(built, seed=1)
+    of_ones_own = ("custom layer", "subclassed, with a loss of its own")
+    assert (one is None) == (kind in of_ones_own)
+    assert one == other
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_an_optimizer_is_like_itself(name: str) -> None:
+    one, other = (spelled(plain, optimizer=OPTIMIZERS[name]) for _ in range(2))
+    assert one is not None and one == other
+
+
+def test_a_learning_rate_is_no_part_of_it() -> None:
+    rates = [spelled(plain, optimizer=partial(keras.optimizers.Adam, rate)) for rate in (0.1, 0.2)]
+    assert rates[0] == rates[1]
+
+
+def changed(change: Callable[[keras.Model], None]) -> Callable[[], keras.Model]:
+    def build() -> keras.Model:
+        model = plain()
+        model.compile("adam", loss="mse", metrics=["mae"])
+        change(model)
+        return model
+
+    return build
+
+
+def set_rate(model: keras.Model) -> None:
+    model.layers[1].rate = 0.5
+
+
+def set_activation(model: keras.Model) -> None:
+    model.layers[0].activation = keras.activations.relu
+
+
+def freeze(model: keras.Model) -> None:
+    model.layers[0].trainable = False
+
+
+def mask(model: keras.Model) -> None:
+    model.layers[0].supports_masking = False
+
+
+def weigh(model: keras.Model) -> None:
+    model.compile("adam", loss="mse", metrics=["mae"], loss_weights=0.5)
+
+
+def clip(model: keras.Model) -> None:
+    model.compile(keras.optimizers.Adam(clipnorm=1.0), loss="mse", metrics=["mae"])
+
+
+DIFFERENT: dict[str, Callable[[], keras.Model]] = {
+    "another rate": lambda: keras.Sequential(
+        [L.Input((4,)), L.Dense(3), L.Dropout(0.3), L.Dense(1)]
+    ),
+    "another width": lambda: keras.Sequential(
+        [L.Input((4,)), L.Dense(4), L.Dropout(0.2), L.Dense(1)]
+    ),
+    "an activation": lambda: plain(activation="relu"),
+    "a regulariser": lambda: plain(kernel_regularizer=keras.regularizers.L2(0.1)),
+    "a constraint": lambda: plain(kernel_constraint=keras.constraints.MaxNorm(1)),
+    "no bias": lambda: plain(use_bias=False),
+    "a dtype": lambda: plain(dtype="float16"),
+    "a rate set afterwards": changed(set_rate),
+    "an activation set afterwards": changed(set_activation),
+    "a frozen layer": changed(freeze),
+    "an attribute of a layer": changed(mask),
+    "weights of losses": changed(weigh),
+    "a clipped gradient": changed(clip),
+}
+
+
+@pytest.mark.parametrize("name", DIFFERENT)
+def test_whatever_tracing_sees_makes_a_difference(name: str) -> None:
+    assert spelled(DIFFERENT[name]) != spelled(changed(lambda model: None))
+
+
+def swap_call(model: keras.Model) -> None:
+    layer = model.layers[0]
+    layer.call = lambda x: keras.ops.zeros_like(x)
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: plain(activation=lambda x: x * 2),
+        lambda: keras.Sequential([L.Input((4,)), L.Lambda(lambda x: x + 1), L.Dense(1)]),
+        changed(swap_call),
+        changed(lambda m: m.compile("adam", loss=lambda y, p: keras.ops.mean((y - p) ** 2))),
+        changed(lambda m: m.compile("adam", loss="mse", metrics=[lambda y, p: p[:, 0]])),
+    ],
+    ids=["activation", "lambda layer", "replaced call", "loss", "metric"],
+)
+def test_code_of_ones_own_has_no_likeness(build: Any) -> None:
+    assert spelled(build) is None
