@@ -25,14 +25,17 @@ def lockstep(
 
     Every scikit-learn search, validation, ensemble or other meta-estimator inside the block hands
     its fits to joblib, and so to this block: fits that arrive together train together, nested ones
-    too. Results are those of the block without it. ``n_jobs`` is accepted, and bounds nothing.
+    too. Results are those of the block without it, but for rounding: fits that train together may
+    sum in another order. ``n_jobs`` is accepted, and bounds nothing. The searches of ``amalthea``
+    need no such block; to give them options, put them into one.
 
     Parameters
     ----------
-    form : {"stacked", "loop", "steps", "keras"}, optional
-        How to train. By default the engine chooses for each cohort. ``"keras"`` is Keras's own
-        ``fit``, one at a time.
-    max_memory : int, optional
+    form : str or None, default=None
+        How to train: ``"stacked"``, ``"loop"``, ``"steps"``, or ``"keras"`` for Keras's own
+        ``fit``, one at a time on the same batches. Fits that cannot be trained so are trained
+        otherwise; ``form_`` of an estimator tells. ``None`` lets the engine choose.
+    max_memory : int or None, default=None
         The most bytes that the process shall hold. As many fits are started together as have
         room, and always at least one. By default half of the memory that is free when the first
         fit waits may come on top of what the process holds then.
@@ -40,8 +43,9 @@ def lockstep(
     Returns
     -------
     context manager
-        To be entered once. Inside of another lockstep one without options joins that; one with
-        options answers its own fits, and shares the memory of the outer.
+        To be entered once. Inside of another lockstep one without options joins that, and one
+        with options answers its own fits; where a function that waits in the outer enters it, the
+        memory of the outer counts.
 
     Raises
     ------
@@ -52,7 +56,11 @@ def lockstep(
     -----
     The functions that joblib is given run on threads, one at a time and in order, each with the
     caller's warnings filters, context variables and settings. While one waits for its fit others
-    run, so a lock that is held around ``fit`` blocks them for ever.
+    run, so a lock that is held around ``fit`` blocks them for ever. When one fails or is
+    interrupted, those that wait are ended there; their ``finally`` blocks run.
+
+    ``joblib.parallel_config(backend="lockstep")`` does the same with joblib's means, with the same
+    options, for the fits that joblib is given.
 
     Global random generators are shared by all, and drawn from in the order in which the tasks
     come to it. Give estimators a ``random_state`` where the results must be repeatable.

@@ -1,7 +1,7 @@
 """scikit-learn's searches under Amalthea's name: same signature, same results.
 
-Beyond scikit-learn's own they check, before the first fit, what would make every fit fail; and
-their fits train together.
+Beyond scikit-learn's own they check, before the first fit, what would make every fit fail; their
+fits train together; and ``programs_`` counts the programs that were compiled for them.
 """
 
 from __future__ import annotations

@@ -14,7 +14,8 @@ from .candidates import check_candidates, trains_keras
 class Together:
     """Stands before one of scikit-learn's searches, whose ``fit`` it surrounds.
 
-    After ``fit``, ``programs_`` is the number of programs that were compiled for it.
+    After ``fit``, ``programs_`` is the number of programs that were compiled meanwhile, for
+    training, validation and prediction. Programs that the process had before are not among them.
     """
 
     _space: ClassVar[str] = "param_grid"
@@ -22,8 +23,8 @@ class Together:
     def fit(self, X: Any, y: Any = None, **params: Any) -> Self:
         """As scikit-learn's; names and values are checked first, and all fits train together.
 
-        Where a Keras estimator is searched and no other joblib backend was chosen, the fits run
-        as under :func:`amalthea.lockstep`.
+        Where a Keras estimator is searched and no joblib backend was chosen, the fits run as
+        under :func:`amalthea.lockstep`, and ``n_jobs`` bounds nothing.
         """
         estimator, space = self.estimator, getattr(self, self._space)  # type: ignore[attr-defined]
         check_candidates(estimator, self._space, space)
