@@ -131,7 +131,13 @@ def gru(units: int = 16, dropout: float = 0.0) -> Any:
 
 
 def search(
-    solver: str, build: Any, grid: Any, data: Any, scaled: bool = False, share: float = 1, **fit: Any
+    solver: str,
+    build: Any,
+    grid: Any,
+    data: Any,
+    scaled: bool = False,
+    share: float = 1,
+    **fit: Any,
 ) -> float:
     """Seconds for all candidates on three folds; ``share`` of the fits for Keras, scaled up."""
     import numpy as np
@@ -236,9 +242,9 @@ def single(solver: str) -> dict[str, Any]:
 
 def many(solver: str) -> dict[str, Any]:
     """10,000 fits in one process: is the last one as cheap as the first, and does memory grow?"""
-    import amalthea
     import psutil
-    from sklearn.base import BaseEstimator
+
+    import amalthea
 
     X, y = iris(test_size=0.01)
     grid = {
@@ -253,14 +259,13 @@ def many(solver: str) -> dict[str, Any]:
             ended.append(time.perf_counter())
             return super().score(*arguments, **named)
 
-    assert issubclass(Noting, BaseEstimator)
     process, bound = psutil.Process(), 4_000_000_000
     amalthea.KerasClassifier(mlp, epochs=1).fit(X, y).predict(X)
     started = time.perf_counter()
     with amalthea.lockstep(max_memory=bound):
-        amalthea.GridSearchCV(
-            Noting(mlp, epochs=20, random_state=0), grid, cv=5, refit=False
-        ).fit(X, y)
+        amalthea.GridSearchCV(Noting(mlp, epochs=20, random_state=0), grid, cv=5, refit=False).fit(
+            X, y
+        )
     seconds = time.perf_counter() - started
     return {
         "seconds": round(seconds, 1),
@@ -274,9 +279,10 @@ def many(solver: str) -> dict[str, Any]:
 
 def table(solver: str) -> dict[str, Any]:
     """60 fits over a table of 500 MB, within 3 GB for the whole process."""
-    import amalthea
     import numpy as np
     import psutil
+
+    import amalthea
 
     rng = np.random.default_rng(0)
     X = rng.normal(size=(1_250_000, 100)).astype("float32")

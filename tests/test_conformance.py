@@ -1,8 +1,7 @@
-"""The compiled form against Keras's own `fit`: weights, optimizer state, history, predictions.
+"""Every form against Keras's own `fit`: weights, optimizer state, history, predictions.
 
 Keras is called by the test itself, on the documented seed and batch order, with a ragged last
-batch. Both compile the same functions, so on one machine the numbers are equal to the bit; the
-tolerance leaves room for another order of sums.
+batch. Both compile the same functions; the tolerance is for another order of sums.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 from typing import Any
 
 import keras
@@ -95,3 +96,23 @@ def test_a_builder_that_knows_its_data_runs_for_each_kind_of_it(iris: Any) -> No
     with amalthea.lockstep():
         cross_validate(KerasClassifier(build_for, random_state=0), X[:149], y[:149], cv=3)
     assert sorted({n for n in built if n > 4}) == [99, 100]
+
+
+def test_a_fit_that_needs_its_own_model_builds_it_once(iris: Any) -> None:
+    together = fitted_together(*iris, optimizer="adam", optimizer__use_ema=True)
+    assert len(built) == 3
+    assert {one.form_ for one in together["estimator"]} == {"loop"}
+
+
+def test_a_warning_made_an_error_fails_each_fit_that_gives_it(iris: Any) -> None:
+    def eager() -> keras.Model:
+        model = build()
+        model.compile("sgd", loss="sparse_categorical_crossentropy", run_eagerly=True)
+        return model
+
+    estimator = KerasClassifier(eager, epochs=1, batch_size=100, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", amalthea.errors.KerasFitWarning)
+        for _ in range(2):
+            with pytest.raises(amalthea.errors.KerasFitWarning, match="eagerly"):
+                clone(estimator).fit(*iris)

@@ -111,15 +111,19 @@ class Engine:
         return "form='keras'" if self._form == "keras" else why_not_compiled(request)
 
     def _by_keras(self, request: FitRequest, reason: str | None) -> FitResult | Exception:
-        if self._form != "keras" and reason not in self._told:
-            self._told.add(str(reason))
-            told = f"Keras's own fit trains this model, and more slowly: {reason}."
-            warnings.warn(told, KerasFitWarning, stacklevel=2)
         started = time.perf_counter()
-        result = _or_error(self._reference.fit, request)
+        result = _or_error(self._fit_by_keras, request, reason)
         if isinstance(result, Exception):
             return result
         return replace(result, reason=reason, seconds=time.perf_counter() - started)
+
+    def _fit_by_keras(self, request: FitRequest, reason: str) -> FitResult:
+        if self._form != "keras" and reason not in self._told:
+            told = f"Keras's own fit trains this model, and more slowly: {reason}."
+            warnings.warn(told, KerasFitWarning, stacklevel=2)
+            if not self._to_the_bit:  # of a search, whose tasks would all tell it again
+                self._told.add(reason)
+        return self._reference.fit(request)
 
     def _start_predicting(self, request: PredictRequest, seen: Seen) -> Callable[[], Arrays]:
         if self._form != "keras" and why_not_predicted(request) is None:

@@ -1,8 +1,9 @@
 """How much memory there is, and how much a cohort takes.
 
 The bound is what the user allowed the process to hold, or half of what is free on top of what it
-holds. Half of what is left of it is the engine's, for programs and for data on the device. The
-other half is for those who wait for their fits, and hold data and models meanwhile.
+holds. On CPUs half of what is left of it is the engine's, for programs and for data; the other half
+is for those who wait for their fits, and hold data and models meanwhile. Accelerators have memory
+of their own, and there the engine may take what is free of it, or as much as the bound.
 """
 
 from __future__ import annotations

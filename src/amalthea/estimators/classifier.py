@@ -100,7 +100,8 @@ class KerasClassifier(ClassifierMixin, KerasEstimator):
     callbacks_ : list of keras.callbacks.Callback
         The copies that the last fit used.
     form_ : str
-        How the last fit was trained: ``"compiled"``, or ``"keras"`` for Keras's own ``fit``.
+        How the last fit was trained: ``"stacked"`` with others in one loop on the device,
+        ``"loop"`` alone in one, in compiled ``"steps"``, or by Keras's own ``fit``, ``"keras"``.
     form_reason_ : str or None
         Why it needed Keras's own ``fit``.
 

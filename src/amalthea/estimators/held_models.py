@@ -67,11 +67,12 @@ class OwnModel(HeldModel):
 class SharedModel(HeldModel):
     """One that several fits start from; nobody changes it."""
 
-    def __init__(self, made: Made, construction: Construction, seed: int) -> None:
+    def __init__(self, made: Made, construction: Construction, seed: int, *, is_new: bool) -> None:
         super().__init__(made)
         self._construction: Construction | None = construction
         self._seed = seed
         self._state: State | None = None
+        self._is_new = is_new  # no other fit has seen it
 
     @property
     def shared(self) -> bool:  # type: ignore[override]
@@ -84,17 +85,25 @@ class SharedModel(HeldModel):
 
     def learn(self, state: State) -> None:
         self._state = state
+        self._is_new = False
 
     def model(self) -> keras.Model:
-        if self._construction is not None:
-            with seeded(self._seed), warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # the builder gave its warnings in fit
-                self.made = self._construction.make()
-            if self._state is not None:
-                self.made.model.optimizer.build(self.made.model.trainable_variables)
-                put_state(self.made.model, self._state)
-            self._construction = self._state = None
+        construction, self._construction = self._construction, None
+        if construction is not None:
+            self._make_own(construction)
         return self.made.model
+
+    def _make_own(self, construction: Construction) -> None:
+        if self._is_new and self._state is None:
+            _shared.pop(_key(construction, self._seed), None)
+            return
+        with seeded(self._seed), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the builder gave its warnings in fit
+            self.made = construction.make()
+        if self._state is not None:
+            self.made.model.optimizer.build(self.made.model.trainable_variables)
+            put_state(self.made.model, self._state)
+        self._state = None
 
 
 def hold_model(construction: Construction, seed: int, shared: bool) -> HeldModel:
@@ -112,9 +121,10 @@ def hold_model(construction: Construction, seed: int, shared: bool) -> HeldModel
     if key is None:
         return OwnModel(construction.make())
     made = _shared.get(key)
-    if made is None:
-        made = _shared[key] = construction.make()
-    return SharedModel(made, construction, seed)
+    if made is not None:
+        return SharedModel(made, construction, seed, is_new=False)
+    made = _shared[key] = construction.make()
+    return SharedModel(made, construction, seed, is_new=True)
 
 
 _shared: WeakValueDictionary[Hashable, Made] = WeakValueDictionary()
