@@ -116,3 +116,42 @@ def test_a_warning_made_an_error_fails_each_fit_that_gives_it(iris: Any) -> None
         for _ in range(2):
             with pytest.raises(amalthea.errors.KerasFitWarning, match="eagerly"):
                 clone(estimator).fit(*iris)
+
+
+UNITS = 4
+
+
+def build_as_configured() -> keras.Model:
+    return build(UNITS)
+
+
+def test_another_search_builds_anew(iris: Any, monkeypatch: Any) -> None:
+    kept = []
+    for units in (4, 7):
+        monkeypatch.setattr("test_held_models.UNITS", units)
+        with amalthea.lockstep():
+            kept.append(
+                cross_validate(
+                    KerasClassifier(build_as_configured, random_state=0),
+                    *iris,
+                    cv=2,
+                    return_estimator=True,
+                )["estimator"][0]
+            )
+        assert kept[-1].model_.layers[0].units == units
+
+
+def test_a_builder_that_makes_another_model_later_changes_no_estimator(
+    iris: Any, monkeypatch: Any
+) -> None:
+    with amalthea.lockstep():
+        first, second = cross_validate(
+            KerasClassifier(build_as_configured, random_state=0), *iris, cv=2, return_estimator=True
+        )["estimator"]
+    expected = first.predict_proba(iris[0]), second.predict_proba(iris[0])
+    monkeypatch.setattr("test_held_models.UNITS", 7)
+    assert first.model_.layers[0].units == 4
+    np.testing.assert_allclose(first.predict_proba(iris[0]), expected[0], rtol=1e-6)
+    with pytest.raises(amalthea.errors.InvalidModel, match="makes another model now"):
+        _ = second.model_
+    np.testing.assert_array_equal(second.predict_proba(iris[0]), expected[1])

@@ -25,7 +25,7 @@ from sklearn.feature_selection import RFECV
 from sklearn.linear_model import LogisticRegression
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.multioutput import MultiOutputRegressor
-from sklearn.pipeline import FeatureUnion, Pipeline
+from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
 import amalthea
@@ -338,3 +338,17 @@ def test_a_lockstep_inside_of_other_processes(iris: Any) -> None:
         found = joblib.Parallel()(joblib.delayed(_in_a_worker)(*iris) for _ in range(2))
     for scores in found:
         np.testing.assert_allclose(scores, expected, rtol=1e-5)
+
+
+def test_what_a_later_task_changes_in_place_changes_no_earlier_fit(iris: Any) -> None:
+    def voted(X: Any, y: Any) -> Any:
+        scaled = make_pipeline(StandardScaler(copy=False), net())
+        return VotingClassifier([("raw", net()), ("scaled", scaled)], voting="soft").fit(X, y)
+
+    X, y = iris
+    for kind in ("float64", "float32"):
+        with joblib.parallel_config(backend="sequential"):
+            expected = voted(X.astype(kind), y).predict_proba(X.copy())
+        with amalthea.lockstep():
+            found = voted(X.astype(kind), y)
+        np.testing.assert_allclose(found.predict_proba(X.copy()), expected, rtol=1e-4)

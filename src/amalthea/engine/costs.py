@@ -57,7 +57,9 @@ def choose_forms(
     apart = [member for member in members if member.needs_all_variables]
     together = [member for member in members if not member.needs_all_variables]
     work = _work(structure, members[0])
-    free = structure.steady and not to_the_bit
+    # In one batch of all rows a gradient may vanish by symmetry, and be all rounding.
+    one_batch = len(members[0].request.training) <= members[0].request.batch_size
+    free = structure.steady and not to_the_bit and not one_batch
     quick = free and _compiles_quickly(work, members)
     on_host = _bytes_of_data(members[0]) > room
     name = forced or ("steps" if on_host else _form(work, together, free))

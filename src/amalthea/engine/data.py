@@ -46,6 +46,8 @@ class Pool:
 
     def _stacked(self, parts: list[Any]) -> Any:
         first = parts[0]
+        if first is None:
+            return None
         if isinstance(first, dict):
             return {name: self._stacked([part[name] for part in parts]) for name in first}
         if isinstance(first, tuple | list):

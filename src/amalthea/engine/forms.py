@@ -22,7 +22,7 @@ from .costs import Form, choose_forms
 from .data import Pool
 from .epochs import Tools
 from .members import Member, kind_of_member
-from .obstacles import why_not_compiled, why_not_kept, why_not_predicted
+from .obstacles import NeedsKeras, why_not_compiled, why_not_kept, why_not_predicted
 from .predictions import start_predicting
 from .programs import Programs
 from .reference import ReferenceTrainer
@@ -95,8 +95,10 @@ class Engine:
                 zip(compiled, self._together([requests[n] for n in compiled]), strict=True)
             )
             for number, request in enumerate(requests):
-                if number not in answers:
-                    answers[number] = self._by_keras(request, reasons[number])
+                answer = answers.get(number)
+                if answer is None or isinstance(answer, NeedsKeras):
+                    reason = reasons[number] or str(answer)
+                    answers[number] = self._by_keras(request, reason)
             memory.after_fits(len(requests))
             return [answers[number] for number in range(len(requests))]
 
@@ -110,7 +112,7 @@ class Engine:
     def _why_by_keras(self, request: FitRequest) -> str | None:
         return "form='keras'" if self._form == "keras" else why_not_compiled(request)
 
-    def _by_keras(self, request: FitRequest, reason: str | None) -> FitResult | Exception:
+    def _by_keras(self, request: FitRequest, reason: str) -> FitResult | Exception:
         started = time.perf_counter()
         result = _or_error(self._fit_by_keras, request, reason)
         if isinstance(result, Exception):

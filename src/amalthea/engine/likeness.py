@@ -31,6 +31,8 @@ _LOCKS = (type(threading.Lock()), type(threading.RLock()))
 _NOT_READ = frozenset(
     {"_auto_config", "_compile_config", "stored_ids", "_nodes", "_trainable_variables_indices"}
 )
+# Of a variable: its value, how it began, and what it is called.
+_OF_A_VARIABLE = frozenset({"_value", "_initializer", "_name", "_path", "_shape", "_dtype"})
 # What fit and predict leave on a model.
 _LEFT_BY_FIT = frozenset(
     {"history", "stop_training", "train_function", "test_function", "predict_function"}
@@ -72,6 +74,9 @@ class _Spelling:
     def add(self, thing: Any) -> None:
         if type(thing) in _PLAIN:
             self.words += (type(thing), thing)  # 1, 1.0 and True are equal
+            return
+        if type(thing) is keras.DTypePolicy:  # as good as another of its name
+            self.words += (keras.DTypePolicy, thing.name)
             return
         if id(thing) in self._seen:
             self.words += (_AGAIN, self._seen[id(thing)])
@@ -126,10 +131,15 @@ class _Spelling:
         where = self._argument.get(id(variable))
         if where is None:
             raise _Unknown  # its value would be a constant of the program
-        self.words.append((where, variable.shape, variable.dtype))
+        self.words += (type(variable), where, variable.shape, variable.dtype)
+        for name, value in vars(variable).items():
+            if name not in _OF_A_VARIABLE:
+                self.words.append(name)
+                self.add(value)
 
     def _spell_function(self, function: types.FunctionType) -> None:
-        if not (function.__module__ or "").startswith(_OF_KERAS):
+        home = function.__globals__.get("__name__", "")  # a wrapper may copy another `__module__`
+        if not home.startswith(_OF_KERAS):
             raise _Unknown
         self.words.append(function.__code__)
         self.add(function.__defaults__)
@@ -141,7 +151,7 @@ class _Spelling:
         self.words.append(type(thing))
         if isinstance(thing, keras.initializers.Initializer):
             return
-        spent = _LEFT_BY_FIT if isinstance(thing, keras.Model) else ()
+        spent = _LEFT_BY_FIT if isinstance(thing, keras.Model) else frozenset()
         for name, value in vars(thing).items():
             if name not in _NOT_READ and name not in spent:
                 self.words.append(name)

@@ -12,6 +12,7 @@ _STEPS = (
     "train_step",
     "test_step",
     "predict_step",
+    "reset_metrics",
     "make_train_function",
     "make_test_function",
     "make_predict_function",
@@ -27,6 +28,10 @@ _BATCH_HOOKS = (
     "on_test_batch_begin",
     "on_test_batch_end",
 )
+
+
+class NeedsKeras(Exception):
+    """A request that Keras's own loop has to answer after all; the message says why."""
 
 
 def why_not_compiled(request: FitRequest) -> str | None:

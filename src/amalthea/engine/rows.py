@@ -57,7 +57,7 @@ def in_keras_floats(array: np.ndarray) -> np.ndarray:
     """Cast floats to ``keras.config.floatx()``, as Keras does with arrays; leave the rest."""
     if np.issubdtype(array.dtype, np.floating):
         return array.astype(keras.config.floatx(), copy=False)
-    return array
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
 def in_numpy_floats(array: Any) -> np.ndarray:

@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import weakref
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +17,7 @@ import numpy as np
 from .batches import EpochBatches, as_they_stand
 from .initial_values import initial_values
 from .likeness import likeness
+from .obstacles import NeedsKeras
 from .programs import TracedStep, compiled_by, trace
 from .requests import FitRequest, PredictRequest
 from .rows import Arrays, Rows, in_keras_floats, leaves, map_arrays
@@ -125,7 +126,7 @@ class Structures:
             with resumed(request.generators):
                 with initial_values():
                     create_variables(request)
-                    model.reset_metrics()
+                    _reset_metrics(model)
                 state = state_of(model)
                 known = self._trace(request, state, of_keras=key is not None)
             if key is not None:
@@ -158,8 +159,9 @@ class Structures:
         if request.validation is not None:
             size = request.validation_batch_size
             test = _steps(test_step, model, state, request.validation, size)
-        key = hashlib.sha256(str((train.key, test and test.key)).encode()).hexdigest()
         no_metrics = [np.asarray(value) for value in state.metrics]
+        parts = (train.key, test and test.key, [value.tobytes() for value in no_metrics])
+        key = hashlib.sha256(str(parts).encode()).hexdigest()
         steady = of_keras and is_steady(model)
         return Structure(key, train, test, no_metrics, list(model.metrics), steady)
 
@@ -179,6 +181,33 @@ def create_variables(request: FitRequest) -> None:
     rows = request.training
     batches = EpochBatches(rows, request.batch_size, as_they_stand(len(rows)))
     request.model.fit(batches, epochs=0, verbose=0)
+
+
+def _reset_metrics(model: keras.Model) -> None:
+    """Reset the metrics, and see that they begin each epoch alike, as Keras's own do."""
+    model.reset_metrics()
+    if all(type(metric).__module__.startswith("keras.") for metric in _metrics_of(model)):
+        return
+    fresh = [np.asarray(variable.value) for variable in model.metrics_variables]
+    for variable in model.metrics_variables:
+        variable.assign(variable.value + 1)
+    model.reset_metrics()
+    again = [np.asarray(variable.value) for variable in model.metrics_variables]
+    for before, after, variable in zip(fresh, again, model.metrics_variables, strict=True):
+        if not np.array_equal(before, after):
+            variable_name = variable.path
+            for kept, value in zip(model.metrics_variables, fresh, strict=True):
+                kept.assign(value)
+            raise NeedsKeras(f"reset_state of a metric does not reset {variable_name}")
+
+
+def _metrics_of(model: keras.Model) -> Iterator[Any]:
+    """The metrics of a model, and those that a collection of metrics holds."""
+    ahead = list(model.metrics)
+    while ahead:
+        metric = ahead.pop()
+        yield metric
+        ahead.extend(getattr(metric, "metrics", ()))
 
 
 def _steps(step: Any, model: keras.Model, state: State, rows: Rows, batch_size: int) -> Steps:

@@ -15,7 +15,8 @@ class Work:
 
     ``operations`` are primitive operations, each with a price of its own; ``elements`` are the
     numbers that they write, and ``multiplications`` those in products of matrices and in
-    convolutions. ``halves`` tells of floats of 16 bits, which compilers round where they like.
+    convolutions. ``halves`` tells of floats of 16 bits, which compilers round where they like, and
+    ``calls_host`` of functions of Python that the program calls.
     """
 
     operations: float = 0
@@ -23,6 +24,7 @@ class Work:
     multiplications: float = 0
     convolves: bool = False
     halves: bool = False
+    calls_host: bool = False
 
     def __add__(self, other: Work) -> Work:
         return Work(
@@ -31,6 +33,7 @@ class Work:
             self.multiplications + other.multiplications,
             self.convolves or other.convolves,
             self.halves or other.halves,
+            self.calls_host or other.calls_host,
         )
 
     def times(self, n: float) -> Work:
@@ -59,8 +62,9 @@ def work_of(program: Any) -> Work:
 def _work_of_one(equation: Any) -> Work:
     outputs = [out.aval for out in equation.outvars if hasattr(out.aval, "shape")]
     written = sum(prod(out.shape) for out in outputs)
-    one = Work(1, written, halves=any(str(out.dtype) in _HALVES for out in outputs))
     name = equation.primitive.name
+    halves = any(str(out.dtype) in _HALVES for out in outputs)
+    one = Work(1, written, halves=halves, calls_host="callback" in name)
     if name == "dot_general":
         (contracted, _), _ = equation.params["dimension_numbers"]
         shape = equation.invars[0].aval.shape

@@ -234,7 +234,7 @@ class KerasEstimator(BuilderParameters):
         self.n_epochs_ += len(result.epochs)
         self.callbacks_ = callbacks
         if result.state is not None:
-            self._held.learn(result.state)
+            self._held.learn(result)
         self.form_, self.form_reason_ = result.form, result.reason
 
     def _outputs(self, X: Any) -> Arrays:

@@ -45,11 +45,16 @@ class Target(Protocol):
 
 @dataclass(eq=False)
 class Made:
-    """A built and compiled model, its outputs, and the loss of each."""
+    """A built and compiled model, its outputs, and the loss of each.
+
+    ``likeness`` tells models apart, where it is known (see :mod:`amalthea.engine.likeness`).
+    """
 
     model: keras.Model
     heads: Heads
     losses: list[Any]
+    likeness: Any = None
+    owned: bool = False  # an estimator has it as its own
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,9 @@
 
 The fits of one candidate with one seed begin with equal models, since the builder runs under the
 seed. While such fits wait to be trained together, the builder runs once for all of them: they
-share its model, which nobody changes, and each holds what training made of the values. The model
-itself is built again when it is asked for, which in a search is seldom.
+share its model, which nobody changes, and each holds what training made of the values. When the
+model itself is asked for, which in a search is seldom, the builder runs again, and has to make the
+same.
 """
 
 from __future__ import annotations
@@ -17,11 +18,16 @@ from weakref import WeakValueDictionary
 import keras
 import numpy as np
 
+from ..engine.likeness import likeness
+from ..engine.requests import FitResult
 from ..engine.seeding import seeded
-from ..engine.steps import State, put_state
+from ..engine.steps import put_state, variables_of
+from ..errors import InvalidModel
 from .construction import Construction, Made
+from .settings import builder_name
 
 Weights = tuple[Any, Any]  # values of trainable and of other variables
+_shared: WeakValueDictionary[Hashable, Made] = WeakValueDictionary()
 
 
 class HeldModel:
@@ -48,7 +54,7 @@ class HeldModel:
         """The values to predict with; None for those that ``like`` has."""
         return None
 
-    def learn(self, state: State) -> None:
+    def learn(self, result: FitResult) -> None:
         """Take what training has made of the values."""
         raise NotImplementedError
 
@@ -67,11 +73,13 @@ class OwnModel(HeldModel):
 class SharedModel(HeldModel):
     """One that several fits start from; nobody changes it."""
 
-    def __init__(self, made: Made, construction: Construction, seed: int, *, is_new: bool) -> None:
+    def __init__(
+        self, made: Made, construction: Construction, seed: int, key: Hashable, *, is_new: bool
+    ) -> None:
         super().__init__(made)
         self._construction: Construction | None = construction
-        self._seed = seed
-        self._state: State | None = None
+        self._seed, self._key = seed, key
+        self._learned: FitResult | None = None
         self._is_new = is_new  # no other fit has seen it
 
     @property
@@ -80,12 +88,14 @@ class SharedModel(HeldModel):
 
     @property
     def weights(self) -> Weights | None:
-        state = self._state
-        return None if state is None else (state.trainable, state.non_trainable)
+        if self._learned is None or self._learned.state is None:
+            return None
+        return self._learned.state.trainable, self._learned.state.non_trainable
 
-    def learn(self, state: State) -> None:
-        self._state = state
+    def learn(self, result: FitResult) -> None:
+        self._learned = result
         self._is_new = False
+        _shared.pop(self._key, None)  # who comes later finds another world, maybe
 
     def model(self) -> keras.Model:
         construction, self._construction = self._construction, None
@@ -94,20 +104,51 @@ class SharedModel(HeldModel):
         return self.made.model
 
     def _make_own(self, construction: Construction) -> None:
-        if self._is_new and self._state is None:
-            _shared.pop(_key(construction, self._seed), None)
+        if self._is_new:
+            _shared.pop(self._key, None)
             return
+        model, before = self._same_again(construction), self.made.model
+        result, self._learned = self._learned, None
+        if result is not None and result.state is not None:
+            if not model.optimizer.built:
+                model.optimizer.build(model.trainable_variables)
+            put_state(model, result.state)
+            model.history = keras.callbacks.History()
+            model.history.set_model(model)
+            model.history.history, model.history.epoch = dict(result.history), list(result.epochs)
+        else:
+            for name in ("trainable_variables", "non_trainable_variables"):
+                for ours, theirs in zip(getattr(model, name), getattr(before, name), strict=True):
+                    ours.assign(theirs.value)
+        self.made = Made(model, self.made.heads, self.made.losses)
+
+    def _same_again(self, construction: Construction) -> keras.Model:
+        """What the builder makes, if that is like the shared model; else that one, but only once.
+
+        Raises
+        ------
+        InvalidModel
+            When the builder makes another model now, and the shared one has an owner already.
+        """
         with seeded(self._seed), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the builder gave its warnings in fit
-            self.made = construction.make()
-        if self._state is not None:
-            self.made.model.optimizer.build(self.made.model.trainable_variables)
-            put_state(self.made.model, self._state)
-        self._state = None
+            try:
+                model = construction.make().model
+            except Exception:
+                model = None
+        if model is not None and _likeness(model) == self.made.likeness:
+            return model
+        if self.made.owned:
+            raise InvalidModel(
+                f"The builder ({builder_name(construction.settings.builder)}) makes another model "
+                "now than it did in fit, so that model_ cannot be made."
+            )
+        self.made.owned = True
+        return self.made.model
 
 
 def hold_model(construction: Construction, seed: int, shared: bool) -> HeldModel:
-    """Have the builder make the model, or share one that another fit holds.
+    """Have the builder make the model, or share one that a fit holds that is not yet trained.
 
     Parameters
     ----------
@@ -118,16 +159,19 @@ def hold_model(construction: Construction, seed: int, shared: bool) -> HeldModel
         Whether the trainer can train a model without changing it.
     """
     key = _key(construction, seed) if shared else None
-    if key is None:
-        return OwnModel(construction.make())
-    made = _shared.get(key)
+    made = None if key is None else _shared.get(key)
     if made is not None:
-        return SharedModel(made, construction, seed, is_new=False)
-    made = _shared[key] = construction.make()
-    return SharedModel(made, construction, seed, is_new=True)
+        return SharedModel(made, construction, seed, key, is_new=False)
+    made = construction.make()
+    made.likeness = None if key is None else _likeness(made.model)
+    if made.likeness is None:  # nobody could tell that it is the same when it is made again
+        return OwnModel(made)
+    _shared[key] = made
+    return SharedModel(made, construction, seed, key, is_new=True)
 
 
-_shared: WeakValueDictionary[Hashable, Made] = WeakValueDictionary()
+def _likeness(model: keras.Model) -> Any:
+    return likeness(model, variables_of(model))
 
 
 def _key(construction: Construction, seed: int) -> Hashable | None:

@@ -19,6 +19,7 @@ from ..engine import seeding
 from ..engine.trainer import training_with
 from . import interrupts
 from .ambient import NOTHING, Scopes, Surroundings
+from .borrowed import of_ones_own
 
 FIT, PREDICT, JOIN = "fit", "predict", "join"
 _PATIENCE = 0.05  # seconds between two looks at a thread that was interrupted
@@ -296,5 +297,6 @@ class Waits:
         if not requests or at_once:
             answer = self.trainer.train if kind == FIT else self.trainer.predict
             return answer(requests)
+        requests = of_ones_own(requests, task.given)
         task.call.scheduler.weigh(task, requests)
         return task.wait(kind, requests)
