@@ -242,7 +242,6 @@ def single(solver: str) -> dict[str, Any]:
 
 def many(solver: str) -> dict[str, Any]:
     """10,000 fits in one process: is the last one as cheap as the first, and does memory grow?"""
-    import psutil
 
     import amalthea
 
@@ -259,7 +258,7 @@ def many(solver: str) -> dict[str, Any]:
             ended.append(time.perf_counter())
             return super().score(*arguments, **named)
 
-    process, bound = psutil.Process(), 4_000_000_000
+    bound = 4_000_000_000
     amalthea.KerasClassifier(mlp, epochs=1).fit(X, y).predict(X)
     started = time.perf_counter()
     with amalthea.lockstep(max_memory=bound):
@@ -272,7 +271,7 @@ def many(solver: str) -> dict[str, Any]:
         "fits": len(ended),
         "ms per fit, first 2,000": round((ended[1999] - started) / 2, 2),
         "ms per fit, last 2,000": round((ended[-1] - ended[-2001]) / 2, 2),
-        "peak MB": peak_mb(process),
+        "peak MB": peak_mb(),
         "bound MB": bound // 10**6,
     }
 
@@ -280,7 +279,6 @@ def many(solver: str) -> dict[str, Any]:
 def table(solver: str) -> dict[str, Any]:
     """60 fits over a table of 500 MB, within 3 GB for the whole process."""
     import numpy as np
-    import psutil
 
     import amalthea
 
@@ -308,12 +306,12 @@ def table(solver: str) -> dict[str, Any]:
         "seconds": round(time.perf_counter() - started, 1),
         "fits": 60,
         "table MB": X.nbytes // 10**6,
-        "peak MB": peak_mb(psutil.Process()),
+        "peak MB": peak_mb(),
         "bound MB": bound // 10**6,
     }
 
 
-def peak_mb(process: Any) -> int:
+def peak_mb() -> int:
     import resource
 
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000)
