@@ -126,7 +126,10 @@ class Member:
         history.set_model(_Nobody() if self.request.keeps_model else self.request.model)
         history.on_train_begin()
         for epoch, logs, held, lane in self._logs:
-            history.on_epoch_end(epoch, _merged(logs, held, lane))
+            history.epoch.append(epoch)
+            for name, value in _merged(logs, held, lane).items():
+                history.history.setdefault(name, []).append(value)
+        history.model.history = history
         self._logs.clear()
         return replace(_result(history), state=state if self.request.keeps_model else None)
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 FITS_BETWEEN_COLLECTIONS = 32  # a collection takes 0.1 to 0.2 s, a fit holds about 1 MB
+YOUNG_OBJECTS = 50_000  # between two looks at the newest
 
 _since_collection = 0
 
@@ -21,15 +22,19 @@ def quick_collections() -> Iterator[None]:
     """Let the collector look only at what is made inside the block.
 
     What was there before, mostly modules, is some hundred thousand objects that it would look at
-    each time. A program that has frozen objects itself is left alone.
+    each time. And let it look less often: building a model makes thousands of objects that last.
+    A program that has frozen objects itself is left alone.
     """
     if gc.get_freeze_count():
         yield
         return
+    before = gc.get_threshold()
     gc.freeze()
+    gc.set_threshold(max(before[0], YOUNG_OBJECTS) if before[0] else 0, *before[1:])
     try:
         yield
     finally:
+        gc.set_threshold(*before)
         gc.unfreeze()
 
 
