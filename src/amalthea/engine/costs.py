@@ -63,10 +63,10 @@ def choose_forms(
     quick = free and _compiles_quickly(work, members)
     on_host = _bytes_of_data(members[0]) > room
     name = forced or ("steps" if on_host else _form(work, together, free))
-    most_lanes = int(room / members[0].bytes)
+    most_lanes = room / members[0].bytes  # inf where a device does not tell its memory
     lone = Form(_lone_form(work) if name == "stacked" else name, 1, quick)
     cut = [(lone, [member]) for member in apart]
-    if name == "stacked" and min(len(together), most_lanes) > 1:
+    if name == "stacked" and min(len(together), most_lanes) >= 2:
         sizes = [n for n in _lane_counts() if n <= most_lanes]
         for part in _parts(together, sizes[-1]):
             lanes = next(n for n in sizes if n >= len(part))

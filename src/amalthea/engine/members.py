@@ -123,15 +123,17 @@ class Member:
         """Give the model what training has made of it, and tell how it went."""
         self._hand_over(state)
         history = keras.callbacks.History()
-        history.set_model(_Nobody() if self.request.keeps_model else self.request.model)
         history.on_train_begin()
         for epoch, logs, held, lane in self._logs:
             history.epoch.append(epoch)
             for name, value in _merged(logs, held, lane).items():
                 history.history.setdefault(name, []).append(value)
-        history.model.history = history
         self._logs.clear()
-        return replace(_result(history), state=state if self.request.keeps_model else None)
+        if self.request.keeps_model:
+            return replace(_result(history), state=state)
+        history.set_model(self.request.model)
+        self.request.model.history = history
+        return _result(history)
 
     def _count_epoch(self, stop: bool = False) -> None:
         self.epoch += 1
@@ -261,12 +263,6 @@ class SeenByModel(_WithCallbacks):
         with self._drawing():
             call()
         return Change(state=state_of(self._model))
-
-
-class _Nobody:
-    """A model that keeps no history."""
-
-    history: Any = None
 
 
 def kind_of_member(request: FitRequest) -> type[Member]:
