@@ -16,11 +16,12 @@ from typing import Any
 import jax
 import numpy as np
 
-from .costs import Form, shrinks_to
+from .costs import Form, epochs_at_once, shrinks_to
 from .epochs import FORMS, Epoch, Tools, host_epoch
 from .lanes import Lanes, Lone, Stacked
-from .members import Change, EpochLogs, Look, Member
+from .members import Change, EpochLogs, Look, Member, RunLogs
 from .requests import FitResult
+from .runs import Run
 from .steps import State
 
 Outcome = FitResult | Exception
@@ -41,17 +42,23 @@ class Cohort:
         started = time.perf_counter()
         self._structure = members[0].structure
         self._tools = replace(tools, quick=form.quick)
+        self._train: Epoch | None = None
+        self._test: Epoch | None = None
+        self._several: Run | None = None  # in place of these two, where nobody looks
         self._move_in(members, [member.take_state() for member in members], form)
         self.seconds = time.perf_counter() - started
 
     def run(self) -> None:
         """Train all members; ``outcomes`` has what became of each."""
-        for member in [member for member in self._here if member.done]:
-            self._leave(member)
+        self._leave_all([member for member in self._here if member.done])
         while self._here and not self.stopped:
-            self._epoch()
+            if self._several is None:
+                self._epoch()
+            else:
+                self._epochs(self._several)
+            self._leave_all([member for member in self._here if member.done])
             self._shrink()
-        del self._state, self._train, self._test
+        del self._state, self._train, self._test, self._several
 
     @property
     def can_run_beside_others(self) -> bool:
@@ -66,19 +73,55 @@ class Cohort:
         padding = [members[-1]] * (form.lanes - len(members))
         self._seats = [*members, *padding]
         self._state = self._lanes.join([*states, *[states[-1]] * len(padding)])
-        make, first = FORMS[form.name], members[0].request
+        first, self._train, self._test, self._several = members[0].request, None, None, None
         training = [member.request.training for member in self._seats]
-        self._train: Epoch = make(structure.train, training, first.batch_size, self._state, tools)
-        self._test: Epoch | None = None
+        held = [rows for rows in (seat.request.validation for seat in self._seats) if rows]
+        most = self._epochs_at_once(form)
+        if most > 1:
+            self._several = Run(
+                structure,
+                training,
+                held,
+                (first.batch_size, first.validation_batch_size),
+                self._state,
+                tools,
+                stacked=form.name == "stacked",
+                one_order=len({self._order_key(seat, 0) for seat in self._seats}) == 1,
+                most=most,
+            )
+            return
+        make = FORMS[form.name]
+        self._train = make(structure.train, training, first.batch_size, self._state, tools)
         if structure.test is not None:
-            held = [member.request.validation for member in self._seats]
             size = first.validation_batch_size
             self._test = make(structure.test, held, size, self._state, tools)
 
+    def _epochs_at_once(self, form: Form) -> int:
+        looked_at = any(seat.sees_every_epoch for seat in self._seats)
+        if not form.may_round or form.name == "steps" or looked_at:
+            return 1
+        if self._seats[0].request.validation_freq != 1:
+            return 1
+        return epochs_at_once(self._structure, self._seats, form.lanes)
+
+    def _epochs(self, several: Run) -> None:
+        """As many epochs as all members have left, and as one call takes."""
+        n_epochs = min(several.most, *(member.n_epochs_left for member in self._here))
+        # A fit that is done keeps its lane, and knows no further orders.
+        seats = self._here[:1] if several.one_order else self._seats
+        orders = [self._orders(seats, ahead) for ahead in range(n_epochs)]
+        state = self._state._replace(metrics=self._structure.no_metrics)
+        self._state, training, held = several(state, orders)
+        logs = RunLogs(training, self._lanes, n_epochs)
+        of_held = RunLogs(held, self._lanes, n_epochs) if held else None
+        for member in self._here:
+            member.end_epochs(n_epochs, logs, of_held, self._lane[member])
+
     def _epoch(self) -> None:
+        assert self._train is not None
         self._let_each(lambda member: member.begin_epoch(self._look(member)))
         self._state = self._state._replace(metrics=self._structure.no_metrics)
-        before, orders = self._state, self._orders()
+        before, orders = self._state, self._orders(self._seats)
         self._state, logs, losses = self._train(before, orders)
         logs_of = self._break_off(before, EpochLogs(logs, self._lanes), losses)
         held = self._validate()
@@ -88,21 +131,18 @@ class Cohort:
             return member.end_epoch(self._look(member), logs_of(member), held, lane)
 
         self._let_each(end_epoch)
-        for member in list(self._here):
-            if member.done:
-                self._leave(member)
 
-    def _orders(self) -> list[np.ndarray]:
-        """Each lane's rows; fits with the same seed take them in the same order."""
+    def _orders(self, seats: Sequence[Member], ahead: int = 0) -> list[np.ndarray]:
+        """The rows of each, so many epochs ahead; fits with the same seed take them alike."""
+        keys = [self._order_key(seat, ahead) for seat in seats]
         known: dict[Any, np.ndarray] = {}
-        for member in self._seats:
-            key = self._order_key(member)
+        for key, seat in zip(keys, seats, strict=True):
             if key not in known:
-                known[key] = member.order
-        return [known[self._order_key(member)] for member in self._seats]
+                known[key] = seat.order_of(seat.epoch + ahead)
+        return [known[key] for key in keys]
 
-    def _order_key(self, member: Member) -> Any:
-        return member.epoch, member.request.seed, member.request.shuffle
+    def _order_key(self, member: Member, ahead: int) -> Any:
+        return member.epoch + ahead, member.request.seed, member.request.shuffle
 
     def _validate(self) -> EpochLogs | None:
         if self._test is None or not any(member.validates for member in self._here):
@@ -155,10 +195,15 @@ class Cohort:
         state, lane = self._state, self._lane[member]
         return lambda: self._lanes.state(state, lane)
 
-    def _leave(self, member: Member) -> None:
+    def _leave_all(self, members: list[Member]) -> None:
+        if members:
+            state = self._lanes.fetched(self._state)
+            for member in members:
+                self._leave(member, self._lanes.state(state, self._lane[member]))
+
+    def _leave(self, member: Member, state: State) -> None:
         self._here.remove(member)
         try:
-            state = self._lanes.state(self._state, self._lane[member])
             result = member.finish(state)
             self.outcomes[member] = replace(result, form=self.form.name)
         except Exception as error:
@@ -169,9 +214,10 @@ class Cohort:
             return
         lanes = shrinks_to(self._structure, self._here, len(self._seats))
         if lanes is not None:
-            states = [self._lanes.state(self._state, self._lane[m]) for m in self._here]
+            state = self._lanes.fetched(self._state)
+            states = [self._lanes.state(state, self._lane[m]) for m in self._here]
             states = [s._replace(metrics=self._structure.no_metrics) for s in states]
-            self._move_in(self._here, states, Form("stacked", lanes, self.form.quick))
+            self._move_in(self._here, states, replace(self.form, lanes=lanes))
 
 
 def run_all(cohorts: Sequence[Cohort]) -> dict[Member, Outcome]:

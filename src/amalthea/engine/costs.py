@@ -23,15 +23,21 @@ _COMPILING = 0.4  # seconds to compile a small program well
 _SLOWER_WHEN_QUICK = 6e-10  # seconds more for each number written, when compiled quickly
 _LANES = (2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64)
 _LANES_ON_ACCELERATOR = (*_LANES, 96, 128, 192, 256)
+_EPOCHS = (32, 8)  # epochs of one call: few numbers, so that programs are shared
+_LONGEST_CALL, _BYTES_OF_ORDERS = 0.25, 8e6
 
 
 @dataclass(frozen=True)
 class Form:
-    """How a cohort is trained. ``quick``: compiled quickly rather than well."""
+    """How a cohort is trained.
+
+    ``quick``: compiled quickly rather than well. ``may_round``: rounding may differ from Keras's.
+    """
 
     name: str
     lanes: int = 1
     quick: bool = False
+    may_round: bool = False
 
 
 def choose_forms(
@@ -64,13 +70,13 @@ def choose_forms(
     on_host = _bytes_of_data(members[0]) > room
     name = forced or ("steps" if on_host else _form(work, together, free))
     most_lanes = room / members[0].bytes  # inf where a device does not tell its memory
-    lone = Form(_lone_form(work) if name == "stacked" else name, 1, quick)
+    lone = Form(_lone_form(work) if name == "stacked" else name, 1, quick, free)
     cut = [(lone, [member]) for member in apart]
     if name == "stacked" and min(len(together), most_lanes) >= 2:
         sizes = [n for n in _lane_counts() if n <= most_lanes]
         for part in _parts(together, sizes[-1]):
             lanes = next(n for n in sizes if n >= len(part))
-            cut.append((Form("stacked", lanes, quick), part))
+            cut.append((Form("stacked", lanes, quick, free), part))
         return cut
     return cut + [(lone, [member]) for member in together]
 
@@ -83,6 +89,15 @@ def shrinks_to(structure: Structure, members: Sequence[Member], lanes: int) -> i
     epochs = max(member.request.epochs - member.epoch for member in members)
     saved = _seconds(_work(structure, members[0])).each * (lanes - fewer) * epochs
     return fewer if saved > _COMPILING else None
+
+
+def epochs_at_once(structure: Structure, members: Sequence[Member], lanes: int) -> int:
+    """How many epochs are one call of a program: not so many that an interrupt has to wait."""
+    seconds = _seconds(_work(structure, members[0]))
+    each = seconds.once + seconds.each * lanes
+    order = 4.0 * len(members[0].request.training) * lanes
+    fits = (n for n in _EPOCHS if n * each <= _LONGEST_CALL and n * order <= _BYTES_OF_ORDERS)
+    return next(fits, 1)
 
 
 def predicts_quickly(work: Work) -> bool:

@@ -60,14 +60,14 @@ def stacked_epoch(
     """``state`` and results have a first axis of fits; the metrics in ``state`` have none."""
     data, which = tools.pool.stacked(rows)
     axes: Any = (State(0, 0, 0, None), 0, 0, 0, None)  # type: ignore[arg-type]
-    function = jax.vmap(_scanned(steps), in_axes=axes)
+    function = jax.vmap(scanned(steps), in_axes=axes)
 
     def arguments(state: State, orders: Orders) -> tuple[Any, ...]:
         distinct = {id(order): order for order in orders}  # fits of one seed share theirs
         place = {address: n for n, address in enumerate(distinct)}
         fits = [place[id(order)] for order in orders]
-        cut = [_cut(order, batch_size) for order in distinct.values()]
-        return state, which, *(np.stack(parts)[fits] for parts in zip(*cut, strict=True)), data
+        parts = [cut(order, batch_size) for order in distinct.values()]
+        return state, which, *(np.stack(group)[fits] for group in zip(*parts, strict=True)), data
 
     example = arguments(state, [np.arange(len(part)) for part in rows])
     program = tools.prepare(("stacked", *steps.key), function, *example)
@@ -84,12 +84,12 @@ def loop_epoch(
 ) -> Epoch:
     (only,) = rows
     data = tools.pool.on_device(only)
-    example = _cut(np.arange(len(only)), batch_size)
-    program = tools.prepare(("loop", *steps.key), _scanned(steps), state, None, *example, data)
+    example = cut(np.arange(len(only)), batch_size)
+    program = tools.prepare(("loop", *steps.key), scanned(steps), state, None, *example, data)
 
     def epoch(state: State, orders: Orders) -> tuple[State, Logs, Any]:
         result: tuple[State, Logs, Any] = program.result()(
-            state, None, *_cut(orders[0], batch_size), data
+            state, None, *cut(orders[0], batch_size), data
         )
         return result
 
@@ -125,7 +125,7 @@ FORMS: dict[str, Callable[..., Epoch]] = {
 }
 
 
-def _scanned(steps: Steps) -> Callable[..., Any]:
+def scanned(steps: Steps) -> Callable[..., Any]:
     """An epoch of one fit as a function; ``which`` of the stacked arrays are its rows."""
 
     def epoch(state: State, which: Any, batches: Any, rest: Any, data: Any) -> Any:
@@ -148,7 +148,7 @@ def _scanned(steps: Steps) -> Callable[..., Any]:
     return epoch
 
 
-def _cut(order: np.ndarray, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
+def cut(order: np.ndarray, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
     """Row numbers as whole batches, shape (n_batches, batch_size), and the short last batch."""
     order = order.astype("int32")
     whole = len(order) // batch_size * batch_size

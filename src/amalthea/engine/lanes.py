@@ -11,13 +11,21 @@ from .steps import State
 
 
 class Lanes(Protocol):
-    """``lane`` counts the fits of the cohort. States are not changed in place."""
+    """``lane`` counts the fits of the cohort. States are not changed in place.
+
+    ``fetched`` is the same state where looking at many lanes is cheap. ``values`` are those of a
+    lane in logs of one epoch, ``columns`` in logs with a first axis of epochs.
+    """
 
     def join(self, states: Sequence[State]) -> State: ...
 
     def state(self, joined: State, lane: int) -> State: ...
 
+    def fetched(self, joined: State) -> State: ...
+
     def values(self, logs: Any, lane: int) -> Any: ...
+
+    def columns(self, logs: Any, lane: int) -> Any: ...
 
     def replace(self, joined: State, lane: int, state: State) -> State: ...
 
@@ -34,7 +42,13 @@ class Lone:
     def state(self, joined: State, lane: int) -> State:
         return joined
 
+    def fetched(self, joined: State) -> State:
+        return joined
+
     def values(self, array: Any, lane: int) -> Any:
+        return array
+
+    def columns(self, array: Any, lane: int) -> Any:
         return array
 
     def replace(self, joined: State, lane: int, state: State) -> State:
@@ -62,8 +76,14 @@ class Stacked:
 
         return State(of(joined.trainable), of(joined.non_trainable), of(joined.optimizer), [])
 
+    def fetched(self, joined: State) -> State:
+        return State(*([np.asarray(stacked) for stacked in group] for group in joined))
+
     def values(self, array: Any, lane: int) -> Any:
         return array[lane]
+
+    def columns(self, array: Any, lane: int) -> Any:
+        return array[:, lane]
 
     def replace(self, joined: State, lane: int, state: State) -> State:
         def of(name: str) -> list[Any]:

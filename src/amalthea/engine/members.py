@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 import keras
 import numpy as np
@@ -37,6 +37,34 @@ class EpochLogs:
         fetched = self._fetched.items()
         return {name: plain_value(self._lanes.values(array, lane)) for name, array in fetched}
 
+    def columns(self, lane: int) -> dict[str, list[Any]]:
+        """A list with one value for each quantity."""
+        return {name: [value] for name, value in self.of(lane).items()}
+
+
+class RunLogs:
+    """The logs of several epochs, with a first axis of epochs."""
+
+    def __init__(self, logs: Logs, lanes: Lanes, n_epochs: int) -> None:
+        self._lanes = lanes
+        self._fetched = {n: np.asarray(array)[:n_epochs] for n, array in sorted(logs.items())}
+
+    def columns(self, lane: int) -> dict[str, list[Any]]:
+        """One value per epoch for each quantity."""
+        fetched = self._fetched.items()
+        return {name: _plain_column(self._lanes.columns(array, lane)) for name, array in fetched}
+
+
+def _plain_column(column: np.ndarray) -> list[Any]:
+    if column.ndim == 1:
+        values: list[Any] = column.astype(float).tolist()
+        return values
+    return [plain_value(value) for value in column]
+
+
+class HasColumns(Protocol):
+    def columns(self, lane: int) -> dict[str, list[Any]]: ...
+
 
 class Change:
     """What callbacks did to a fit: a whole new state, or a new learning rate."""
@@ -60,6 +88,7 @@ class Member:
     """A fit without callbacks: nothing is read before the end."""
 
     needs_all_variables = False  # the model's metrics too
+    sees_every_epoch = False
 
     def __init__(self, request: FitRequest, structure: Structure, state: State) -> None:
         self.request, self.structure = request, structure
@@ -67,7 +96,7 @@ class Member:
         self.seconds = 0.0  # what preparing it took
         self.epoch = request.initial_epoch
         self.done = self.epoch >= request.epochs
-        self._logs: list[tuple[int, EpochLogs, EpochLogs | None, int]] = []
+        self._logs: list[tuple[list[int], HasColumns, HasColumns | None, int]] = []
 
     @property
     def bytes(self) -> float:
@@ -81,10 +110,17 @@ class Member:
     @property
     def order(self) -> np.ndarray:
         """The training rows of this epoch, in the order in which they are taken."""
+        return self.order_of(self.epoch)
+
+    def order_of(self, epoch: int) -> np.ndarray:
         n_rows = len(self.request.training)
         if not self.request.shuffle:
             return np.arange(n_rows)
-        return epoch_order(n_rows, self.epoch, self.request.seed)
+        return epoch_order(n_rows, epoch, self.request.seed)
+
+    @property
+    def n_epochs_left(self) -> int:
+        return self.request.epochs - self.epoch
 
     @property
     def validates(self) -> bool:
@@ -115,19 +151,28 @@ class Member:
         return NO_CHANGE
 
     def end_epoch(self, look: Look, logs: EpochLogs, held: EpochLogs | None, lane: int) -> Change:
-        self._logs.append((self.epoch, logs, held, lane))
+        self._logs.append(([self.epoch], logs, held, lane))
         self._count_epoch()
         return NO_CHANGE
+
+    def end_epochs(self, n_epochs: int, logs: RunLogs, held: RunLogs | None, lane: int) -> None:
+        """Several epochs have passed that nobody looked at."""
+        epochs = list(range(self.epoch, self.epoch + n_epochs))
+        self._logs.append((epochs, logs, held, lane))
+        self.epoch += n_epochs
+        self.done = self.epoch >= self.request.epochs
 
     def finish(self, state: State) -> FitResult:
         """Give the model what training has made of it, and tell how it went."""
         self._hand_over(state)
         history = keras.callbacks.History()
         history.on_train_begin()
-        for epoch, logs, held, lane in self._logs:
-            history.epoch.append(epoch)
-            for name, value in _merged(logs, held, lane).items():
-                history.history.setdefault(name, []).append(value)
+        for epochs, logs, held, lane in self._logs:
+            history.epoch.extend(epochs)
+            for name, values in _with_held(
+                logs.columns(lane), held.columns(lane) if held else None
+            ).items():
+                history.history.setdefault(name, []).extend(values)
         self._logs.clear()
         if self.request.keeps_model:
             return replace(_result(history), state=state)
@@ -150,6 +195,8 @@ class Member:
 
 class _WithCallbacks(Member):
     """Calls the callbacks when Keras would; subclasses say what they see of the model."""
+
+    sees_every_epoch = True
 
     def __init__(self, request: FitRequest, structure: Structure, state: State, model: Any) -> None:
         super().__init__(request, structure, state)
@@ -274,9 +321,12 @@ def kind_of_member(request: FitRequest) -> type[Member]:
 
 
 def _merged(logs: EpochLogs, held: EpochLogs | None, lane: int) -> Logs:
+    return _with_held(logs.of(lane), held.of(lane) if held else None)
+
+
+def _with_held(logs: dict[str, Any], held: dict[str, Any] | None) -> dict[str, Any]:
     """Training logs, and those of validation under ``val_`` names."""
-    of_validation = {} if held is None else held.of(lane)
-    return {**logs.of(lane), **{f"val_{name}": value for name, value in of_validation.items()}}
+    return {**logs, **{f"val_{name}": value for name, value in (held or {}).items()}}
 
 
 def _result(history: keras.callbacks.History) -> FitResult:

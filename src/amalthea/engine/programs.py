@@ -43,11 +43,12 @@ class TracedStep:
 
     key: str
     work: Work
+    result_like: Any  # shapes and types of what it returns
     _call: Callable[..., list[Any]]
-    _result: Any
 
     def __call__(self, *arguments: Any) -> Any:
-        return jax.tree.unflatten(self._result, self._call(*jax.tree.leaves(arguments)))
+        results = self._call(*jax.tree.leaves(arguments))
+        return jax.tree.unflatten(jax.tree.structure(self.result_like), results)
 
 
 def trace(function: Callable[..., Any], *arguments: Any) -> TracedStep:
@@ -63,7 +64,8 @@ def trace(function: Callable[..., Any], *arguments: Any) -> TracedStep:
     work = work_of(program)
     if work.calls_host:  # which function, the text does not tell
         digest.update(uuid.uuid4().bytes)
-    return TracedStep(digest.hexdigest(), work, jaxpr_as_fun(program), result)
+    like = jax.tree.map(lambda out: jax.ShapeDtypeStruct(out.shape, out.dtype), traced.out_info)
+    return TracedStep(digest.hexdigest(), work, like, jaxpr_as_fun(program))
 
 
 def compiled_by() -> list[Any]:

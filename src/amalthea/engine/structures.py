@@ -57,6 +57,14 @@ class Steps:
     def key(self) -> tuple[str | None, ...]:
         return tuple(step.key if step else None for step in (self.whole, self.rest))
 
+    @property
+    def logs_like(self) -> dict[str, Any]:
+        """Shapes and types of the logs of a step."""
+        step = self.rest or self.whole
+        assert step is not None
+        logs: dict[str, Any] = step.result_like[1]
+        return logs
+
     def work(self, n_batches: int) -> Work:
         """The work of one epoch."""
         whole = self.whole.work.times(n_batches) if self.whole else Work()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import types
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import keras
 
@@ -42,6 +44,20 @@ NO_PARAMETERS = BuilderSignature({})
 
 
 def signature_of(builder: Callable[..., Any]) -> BuilderSignature:
+    """What a builder declares; a plain function is looked at once, as long as it stays the same."""
+    if type(builder) is not types.FunctionType or vars(builder) or builder.__kwdefaults__:
+        return _read(builder)
+    code, defaults, known = _known.get(builder, (None, None, NO_PARAMETERS))
+    if code is not builder.__code__ or defaults is not builder.__defaults__:
+        known = _read(builder)
+        _known[builder] = builder.__code__, builder.__defaults__, known
+    return known
+
+
+_known: WeakKeyDictionary[Any, tuple[Any, Any, BuilderSignature]] = WeakKeyDictionary()
+
+
+def _read(builder: Callable[..., Any]) -> BuilderSignature:
     try:
         parameters = inspect.signature(builder).parameters.values()
     except (TypeError, ValueError):  # some builtins have no signature
