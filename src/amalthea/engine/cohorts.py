@@ -41,7 +41,7 @@ class Cohort:
         self.stopped = False  # another thread may set it
         started = time.perf_counter()
         self._structure = members[0].structure
-        self._tools = replace(tools, quick=form.quick)
+        self._tools = replace(tools, effort=form.effort)
         self._train: Epoch | None = None
         self._test: Epoch | None = None
         self._several: Run | None = None  # in place of these two, where nobody looks

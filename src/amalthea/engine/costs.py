@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import jax
 
 from .members import Member
+from .programs import Effort
 from .room import bytes_on_device
 from .structures import Structure
 from .work import Work
@@ -20,7 +21,8 @@ from .work import Work
 _PER_OPERATION, _PER_ELEMENT, _PER_MULTIPLICATION = 1.5e-7, 4e-10, 5e-11
 _TRACING_STACKED = 0.08  # seconds more to trace and compile a stacked program than a loop
 _COMPILING = 0.4  # seconds to compile a small program well
-_SLOWER_WHEN_QUICK = 6e-10  # seconds more for each number written, when compiled quickly
+_SLOWER = 6e-10  # seconds more for each number written, when compiled with little effort
+_LITTLE = 0.1  # seconds that may be lost so, before some effort is better
 _LANES = (2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64)
 _LANES_ON_ACCELERATOR = (*_LANES, 96, 128, 192, 256)
 _EPOCHS = (32, 8)  # epochs of one call: few numbers, so that programs are shared
@@ -31,12 +33,12 @@ _LONGEST_CALL, _BYTES_OF_ORDERS = 0.25, 8e6
 class Form:
     """How a cohort is trained.
 
-    ``quick``: compiled quickly rather than well. ``may_round``: rounding may differ from Keras's.
+    ``may_round``: rounding may differ from Keras's.
     """
 
     name: str
     lanes: int = 1
-    quick: bool = False
+    effort: Effort = Effort.FULL
     may_round: bool = False
 
 
@@ -66,17 +68,17 @@ def choose_forms(
     # In one batch of all rows a gradient may vanish by symmetry, and be all rounding.
     one_batch = len(members[0].request.training) <= members[0].request.batch_size
     free = structure.steady and not to_the_bit and not one_batch
-    quick = free and _compiles_quickly(work, members)
+    effort = _effort(work, members) if free else Effort.FULL
     on_host = _bytes_of_data(members[0]) > room
     name = forced or ("steps" if on_host else _form(work, together, free))
     most_lanes = room / members[0].bytes  # inf where a device does not tell its memory
-    lone = Form(_lone_form(work) if name == "stacked" else name, 1, quick, free)
+    lone = Form(_lone_form(work) if name == "stacked" else name, 1, effort, free)
     cut = [(lone, [member]) for member in apart]
     if name == "stacked" and min(len(together), most_lanes) >= 2:
         sizes = [n for n in _lane_counts() if n <= most_lanes]
         for part in _parts(together, sizes[-1]):
             lanes = next(n for n in sizes if n >= len(part))
-            cut.append((Form("stacked", lanes, quick, free), part))
+            cut.append((Form("stacked", lanes, effort, free), part))
         return cut
     return cut + [(lone, [member]) for member in together]
 
@@ -100,8 +102,9 @@ def epochs_at_once(structure: Structure, members: Sequence[Member], lanes: int) 
     return next(fits, 1)
 
 
-def predicts_quickly(work: Work) -> bool:
-    return work.elements * _SLOWER_WHEN_QUICK < 1e-3 and not work.halves
+def effort_for_predicting(work: Work) -> Effort:
+    little = work.elements * _SLOWER < 1e-3 and not work.halves
+    return Effort.LITTLE if little else Effort.FULL
 
 
 @dataclass(frozen=True)
@@ -142,9 +145,11 @@ def _lone_form(work: Work) -> str:
     return "steps" if work.convolves and jax.default_backend() == "cpu" else "loop"
 
 
-def _compiles_quickly(work: Work, members: Sequence[Member]) -> bool:
-    little = work.elements * _epochs(members) * _SLOWER_WHEN_QUICK < _COMPILING
-    return little and not work.halves
+def _effort(work: Work, members: Sequence[Member]) -> Effort:
+    lost = work.elements * _epochs(members) * _SLOWER
+    if lost >= _COMPILING or work.halves:
+        return Effort.FULL
+    return Effort.LITTLE if lost < _LITTLE else Effort.SOME
 
 
 def _bytes_of_data(member: Member) -> float:

@@ -21,7 +21,7 @@ import jax
 import numpy as np
 
 from .data import Pool
-from .programs import Programs
+from .programs import Effort, Programs
 from .rows import Rows, map_arrays
 from .steps import State
 from .structures import Steps
@@ -45,12 +45,12 @@ class Tools:
 
     programs: Programs
     pool: Pool
-    quick: bool = False
+    effort: Effort = Effort.FULL
     compiling: Executor | None = None
 
     def prepare(self, key: Any, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
         return self.programs.prepare(
-            key, function, *arguments, quick=self.quick, pool=self.compiling
+            key, function, *arguments, effort=self.effort, pool=self.compiling
         )
 
 

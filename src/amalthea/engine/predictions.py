@@ -8,8 +8,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from .costs import predicts_quickly
-from .programs import Programs
+from .costs import effort_for_predicting
+from .programs import Effort, Programs
 from .requests import PredictRequest
 from .rows import Arrays, count_rows, map_arrays, take
 from .steps import weights_of
@@ -38,8 +38,8 @@ def start_predicting(
         if program is None:
             step = structures.of_predict(request, x, seen)
             key = ("predict", step.key)
-            quick = may_be_quick and predicts_quickly(step.work)
-            program = programs.prepare(key, step, weights, x, quick=quick).result()
+            effort = effort_for_predicting(step.work) if may_be_quick else Effort.FULL
+            program = programs.prepare(key, step, weights, x, effort=effort).result()
         outputs, weights = program(weights, x)
         batches.append(outputs)
 

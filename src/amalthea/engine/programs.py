@@ -13,6 +13,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Any
 
 import jax
@@ -29,12 +30,29 @@ _COMPILED_BY = (
     "jax_platforms",
     "jax_debug_nans",
 )
-# XLA's compiler for CPUs at its quickest: a third of the time, for code that is up to some times
-# slower, and differs by less than one rounding.
-_QUICK: dict[str, Any] = {
-    "xla_backend_optimization_level": 0,
-    "xla_cpu_use_fusion_emitters": False,
-}
+
+
+class Effort(IntEnum):
+    """How well XLA compiles for CPUs.
+
+    ``LITTLE`` takes a third of the time of ``FULL``, for code that is up to some times slower, and
+    differs by less than one rounding. ``SOME`` is between them: two thirds of the time, for code
+    that is nearly as fast, while it is short.
+    """
+
+    LITTLE = 0
+    SOME = 1
+    FULL = 2
+
+    @property
+    def options(self) -> dict[str, Any] | None:
+        """What XLA is told; None for its own choice."""
+        if self is Effort.FULL:
+            return None
+        return {
+            "xla_backend_optimization_level": int(self),
+            "xla_cpu_use_fusion_emitters": False,
+        }
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +107,7 @@ class Programs:
         key: tuple[Any, ...],
         function: Callable[..., Any],
         *arguments: Any,
-        quick: bool = False,
+        effort: Effort = Effort.FULL,
         pool: Executor | None = None,
     ) -> Future[Any]:
         """The program of ``function`` for arguments of these shapes, when it is compiled.
@@ -101,18 +119,18 @@ class Programs:
         function : callable
         *arguments : arrays
             Only their shapes and types matter.
-        quick : bool
-            Compile quickly rather than well. It counts on CPUs only.
+        effort : Effort
+            How well to compile. It counts on CPUs only.
         pool : Executor, optional
             Compiles there, so that programs are compiled while others are traced.
         """
-        quick = quick and jax.default_backend() == "cpu"
-        full_key = (*key, quick, *_shapes(arguments))
+        effort = effort if jax.default_backend() == "cpu" else Effort.FULL
+        full_key = (*key, effort, *_shapes(arguments))
         if full_key in self._compiled:
             self._compiled.move_to_end(full_key)
             return self._compiled[full_key]
         lowered = jax.jit(function).lower(*arguments)
-        options = _QUICK if quick else None
+        options = effort.options
         self.compilations += 1
         if pool is None:
             program: Future[Any] = Future()
