@@ -2,7 +2,7 @@
 # make setup PYTHON=/path/to/python3.12 chooses the interpreter of a new .venv.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-oldest lint format bench docs lock clean distclean
+.PHONY: help setup demo test test-oldest lint format bench bench-profile bench-growth docs lock clean distclean
 
 # The first interpreter that really runs (a pyenv shim can be there and fail), is new enough and can make
 # environments. Evaluated only when an environment has to be made.
@@ -78,8 +78,14 @@ format: setup  ## let ruff rewrite imports and layout
 	$(PY) -m ruff check --select I --fix
 	$(PY) -m ruff format
 
-bench: setup  ## compare with Keras's own fit, one at a time (WORKLOADS="tutorial images")
-	$(PY) bench/against_keras.py $(WORKLOADS)
+bench: setup  ## compare with the peers (BENCH=quick, WORKLOADS="tutorial images")
+	$(PY) bench/run.py $(if $(filter quick,$(BENCH)),--quick) $(WORKLOADS)
+
+bench-profile: setup  ## where Amalthea's own time goes, with a flame graph (WORKLOADS="pipeline")
+	$(PY) bench/run.py --profile $(or $(WORKLOADS),pipeline)
+
+bench-growth: setup  ## single fits, 10,000 fits, a table of 500 MB (WORKLOADS="single many table")
+	$(PY) bench/against_keras.py $(or $(WORKLOADS),single many table)
 
 docs: setup  ## build the documentation into site/
 	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict

@@ -1,0 +1,112 @@
+"""Where Amalthea's own time goes: samples of the running thread's stack, sorted into parts.
+
+Of hundreds of tasks, each on a thread, one runs at a time; the others stand in a lock, and are
+not counted. While XLA compiles or runs, the Python frame that called it is on top.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Sequence
+
+import flame
+import results
+from tables import markdown
+from workloads import WORKLOADS
+
+import amalthea  # noqa: F401  chooses the backend before Keras is imported
+
+Frame = tuple[str, str]  # file and function
+Stack = tuple[Frame, ...]  # outermost first
+
+PERIOD = 0.001
+_IDLE = {"_give_back", "step", "_worker", "wait", "_wait_for_tstate_lock"}
+# The innermost frame that tells decides. A file, or a file and a function of it.
+_PARTS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("compile", ("jax/_src/compiler.py",)),
+    (
+        "trace",
+        ("engine/structures.py:_trace", "engine/programs.py", "engine/structures.py:of_predict"),
+    ),
+    ("transfer", ("engine/data.py", "engine/lanes.py", "jax/_src/api.py:device_put")),
+    ("run", ("engine/runs.py", "engine/epochs.py", "jax/_src/stages.py", "engine/cohorts.py")),
+    ("scoring", ("engine/predictions.py", "sklearn/metrics/", "estimators/class_codecs.py")),
+    ("build", ("estimators/building.py", "estimators/compiling.py", "estimators/held_models.py")),
+    ("estimator", ("amalthea/estimators/", "amalthea/engine/")),
+    ("rendezvous", ("amalthea/rendezvous/",)),
+    ("scikit-learn", ("sklearn/", "joblib/")),
+)
+
+
+def main(names: Sequence[str]) -> None:
+    results.FOLDER.mkdir(exist_ok=True)
+    for name in names:
+        stacks, seconds = sampled(name)
+        total = sum(stacks.values())
+        parts = Counter[str]()
+        for stack, count in stacks.items():
+            parts[part_of(stack)] += count
+        rows = [
+            (part, f"{seconds * count / total:.2f}", f"{100 * count / total:.0f} %")
+            for part, count in parts.most_common()
+        ]
+        print(f"{name}: {seconds:.2f} s\n{markdown(('part', 'seconds', 'share'), rows)}")
+        path = results.FOLDER / f"profile-{name}.svg"
+        path.write_text(flame.graph(stacks, f"{name}: {seconds:.2f} s"))
+        print(f"flame graph: {os.path.relpath(path)}")
+
+
+def part_of(stack: Stack) -> str:
+    """The part that a sample belongs to."""
+    for file, function in reversed(stack):
+        for part, signs in _PARTS:
+            for sign in signs:
+                name, _, only = sign.partition(":")
+                if name in file and only in ("", function):
+                    return part
+    return "other"
+
+
+def sampled(name: str) -> tuple[Counter[Stack], float]:
+    """Samples of one search, and the seconds that it took."""
+    from peers import with_amalthea
+
+    workload = WORKLOADS[name]
+    stacks: Counter[Stack] = Counter()
+    done = threading.Event()
+    sampler = threading.Thread(target=_sample, args=(stacks, done), daemon=True)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(PERIOD / 5)
+    sampler.start()
+    seconds = with_amalthea.run(workload, workload.candidates).seconds
+    done.set()
+    sampler.join()
+    sys.setswitchinterval(interval)
+    return stacks, seconds
+
+
+def _sample(stacks: Counter[Stack], done: threading.Event) -> None:
+    me = threading.get_ident()
+    while not done.is_set():
+        for ident, frame in sys._current_frames().items():
+            if ident == me or frame.f_code.co_name in _IDLE:
+                continue
+            stack = []
+            here = frame
+            while here is not None:
+                stack.append((_short(here.f_code.co_filename), here.f_code.co_name))
+                here = here.f_back  # type: ignore[assignment]
+            stacks[tuple(reversed(stack))] += 1
+        time.sleep(PERIOD)
+
+
+def _short(file: str) -> str:
+    for mark in ("site-packages/", "/src/", "/bench/"):
+        _, found, rest = file.rpartition(mark)
+        if found:
+            return rest
+    return file.rpartition("/")[2]
