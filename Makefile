@@ -79,7 +79,7 @@ format: setup  ## let ruff rewrite imports and layout
 	$(PY) -m ruff format
 
 bench: setup  ## compare with the peers (BENCH=quick, WORKLOADS="tutorial images")
-	$(PY) bench/run.py $(if $(filter quick,$(BENCH)),--quick) $(WORKLOADS)
+	$(PY) bench/run.py $(if $(filter quick,$(BENCH)),--quick) $(if $(RUNS),--runs $(RUNS)) $(WORKLOADS)
 
 bench-profile: setup  ## where Amalthea's own time goes, with a flame graph (WORKLOADS="pipeline")
 	$(PY) bench/run.py --profile $(or $(WORKLOADS),pipeline)

@@ -9,6 +9,7 @@ import importlib
 import json
 import resource
 import sys
+from dataclasses import asdict
 from typing import Any
 
 
@@ -18,7 +19,7 @@ def main(solver: str, name: str, share: float) -> None:
     more: dict[str, Any] = {"n_jobs": int(n_jobs)} if n_jobs else {}
     peer = importlib.import_module(f"peers.{module}")
     workload = importlib.import_module("workloads").workload(name)
-    outcome = peer.run(workload, workload.some(share), **more).as_dict()
+    outcome = asdict(peer.run(workload, workload.some(share), **more))
     own, children = (
         resource.getrusage(who).ru_maxrss
         for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)

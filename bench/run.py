@@ -101,7 +101,8 @@ def _warm_up(solvers: Sequence[Solver]) -> None:
 def _command(arguments: argparse.Namespace) -> str:
     quick = ["BENCH=quick"] if arguments.quick else []
     some = [f'WORKLOADS="{" ".join(arguments.workloads)}"'] if arguments.workloads else []
-    return " ".join(["make bench", *quick, *some])
+    runs = [f"RUNS={arguments.runs}"] if arguments.runs else []
+    return " ".join(["make bench", *quick, *runs, *some])
 
 
 if __name__ == "__main__":

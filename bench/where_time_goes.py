@@ -12,6 +12,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
+from types import FrameType
 
 import flame
 import results
@@ -24,7 +25,12 @@ Frame = tuple[str, str]  # file and function
 Stack = tuple[Frame, ...]  # outermost first
 
 PERIOD = 0.001
-_IDLE = {"_give_back", "step", "_worker", "wait", "_wait_for_tstate_lock"}
+# Where a thread stands that waits for another one.
+_IDLE = {
+    *(("rendezvous/tasks.py", "_give_back"), ("rendezvous/tasks.py", "step")),
+    *(("concurrent/futures/thread.py", "_worker"), ("threading.py", "wait")),
+    *(("concurrent/futures/_base.py", "result"), ("threading.py", "_wait_for_tstate_lock")),
+}
 # The innermost frame that tells decides. A file, or a file and a function of it.
 _PARTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("compile", ("jax/_src/compiler.py",)),
@@ -93,19 +99,31 @@ def _sample(stacks: Counter[Stack], done: threading.Event) -> None:
     me = threading.get_ident()
     while not done.is_set():
         for ident, frame in sys._current_frames().items():
-            if ident == me or frame.f_code.co_name in _IDLE:
-                continue
-            stack = []
-            here = frame
-            while here is not None:
-                stack.append((_short(here.f_code.co_filename), here.f_code.co_name))
-                here = here.f_back  # type: ignore[assignment]
-            stacks[tuple(reversed(stack))] += 1
+            if ident != me:
+                stack = _stack(frame)
+                if stack and not _waits(stack[-1]):
+                    stacks[stack] += 1
         time.sleep(PERIOD)
 
 
+def _stack(frame: FrameType | None) -> Stack:
+    """The frames below this one; empty where the thread ran on while they were read."""
+    stack: list[Frame] = []
+    try:
+        while frame is not None:
+            stack.append((_short(frame.f_code.co_filename), frame.f_code.co_name))
+            frame = frame.f_back
+    except AttributeError:
+        return ()
+    return tuple(reversed(stack))
+
+
+def _waits(frame: Frame) -> bool:
+    return any(frame[0].endswith(file) and frame[1] == function for file, function in _IDLE)
+
+
 def _short(file: str) -> str:
-    for mark in ("site-packages/", "/src/", "/bench/"):
+    for mark in ("site-packages/", "/src/", "/bench/", "/lib/python3"):
         _, found, rest = file.rpartition(mark)
         if found:
             return rest

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import io
-import time
 from contextlib import redirect_stdout
 from typing import Any
 
 import keras
 import keras_models
-from sklearn.model_selection import GridSearchCV
-from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import StandardScaler
 from workloads import Workload, arguments_of
 
-from .outcome import Outcome, ScoresAndEpochs, of_search
+from .grid_search import searched
+from .outcome import Outcome
 
 
 def run(workload: Workload, candidates: list[dict[str, Any]]) -> Outcome:
@@ -29,23 +26,10 @@ def run(workload: Workload, candidates: list[dict[str, Any]]) -> Outcome:
     wrappers = keras.wrappers
     kind = wrappers.SKLearnRegressor if workload.regression else wrappers.SKLearnClassifier
     estimator: Any = kind(build)
-    prefix = ""
-    if workload.scaled:
-        estimator, prefix = Pipeline([("scale", StandardScaler()), ("model", estimator)]), "model__"
-    X, y = workload.data()
-    search = GridSearchCV(
-        estimator,
-        [{f"{prefix}model_kwargs": [arguments_of(candidate)]} for candidate in candidates],
-        cv=workload.folds(),
-        scoring=ScoresAndEpochs(_epochs),
-        refit=False,
-        error_score="raise",
-    )
+    settings = [{"model_kwargs": arguments_of(candidate)} for candidate in candidates]
     asked = {"epochs": workload.epochs, "batch_size": workload.batch_size, "verbose": 0}
-    started = time.perf_counter()
     with redirect_stdout(io.StringIO()):  # its predict shows a bar
-        search.fit(X, y, **{prefix + name: value for name, value in asked.items()})
-    return of_search(search, time.perf_counter() - started)
+        return searched(estimator, workload, settings, _epochs, fit_arguments=asked)
 
 
 def _epochs(estimator: Any) -> int:

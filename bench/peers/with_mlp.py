@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import time
 import warnings
 from typing import Any
 
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.model_selection import GridSearchCV
 from sklearn.neural_network import MLPClassifier
-from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import StandardScaler
 from workloads import Workload
 
-from .outcome import Outcome, ScoresAndEpochs, as_grids, of_search
+from .grid_search import searched
+from .outcome import Outcome
 
 _NAMES = {"relu": "relu", "sigmoid": "logistic", "tanh": "tanh"}
 
@@ -29,22 +26,8 @@ def run(workload: Workload, candidates: list[dict[str, Any]], n_jobs: int = 1) -
         epsilon=1e-7,
         random_state=0,
     )
-    prefix = ""
-    if workload.scaled:
-        estimator, prefix = Pipeline([("scale", StandardScaler()), ("model", estimator)]), "model__"
-    X, y = workload.data()
-    search = GridSearchCV(
-        estimator,
-        as_grids([_settings(candidate) for candidate in candidates], prefix),
-        cv=workload.folds(),
-        scoring=ScoresAndEpochs(_epochs),
-        refit=False,
-        error_score="raise",
-        n_jobs=n_jobs,
-    )
-    started = time.perf_counter()
-    search.fit(X, y)
-    return of_search(search, time.perf_counter() - started)
+    settings = [_settings(candidate) for candidate in candidates]
+    return searched(estimator, workload, settings, _epochs, n_jobs=n_jobs)
 
 
 def _settings(candidate: dict[str, Any]) -> dict[str, Any]:

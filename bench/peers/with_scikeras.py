@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import inspect
-import time
 from typing import Any
 
 import keras_models
 from scikeras.wrappers import KerasClassifier, KerasRegressor
-from sklearn.model_selection import GridSearchCV
-from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import StandardScaler
 from workloads import Workload
 
-from .outcome import Outcome, ScoresAndEpochs, as_grids, of_search
+from .grid_search import searched
+from .outcome import Outcome
 
 
 def run(workload: Workload, candidates: list[dict[str, Any]], n_jobs: int = 1) -> Outcome:
     """It tunes declared parameters only, and is no classifier to scikit-learn: folds are given."""
     builder = getattr(keras_models, workload.builder)
     declared = {n: p.default for n, p in inspect.signature(builder).parameters.items()}
-    if "optimizer" in declared:  # its own parameter of that name
-        declared.pop("optimizer")
     estimator: Any = (KerasRegressor if workload.regression else KerasClassifier)(
         builder,
         epochs=workload.epochs,
@@ -30,22 +25,8 @@ def run(workload: Workload, candidates: list[dict[str, Any]], n_jobs: int = 1) -
         random_state=0,
         **{f"model__{name}": default for name, default in declared.items()},
     )
-    prefix = ""
-    if workload.scaled:
-        estimator, prefix = Pipeline([("scale", StandardScaler()), ("model", estimator)]), "model__"
-    X, y = workload.data()
-    search = GridSearchCV(
-        estimator,
-        as_grids([_routed(candidate) for candidate in candidates], prefix),
-        cv=workload.folds(),
-        scoring=ScoresAndEpochs(_epochs),
-        refit=False,
-        error_score="raise",
-        n_jobs=n_jobs,
-    )
-    started = time.perf_counter()
-    search.fit(X, y)
-    return of_search(search, time.perf_counter() - started)
+    settings = [_routed(candidate) for candidate in candidates]
+    return searched(estimator, workload, settings, _epochs, n_jobs=n_jobs)
 
 
 def _routed(candidate: dict[str, Any]) -> dict[str, Any]:

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
-import numpy as np
 import torch
-from sklearn.model_selection import GridSearchCV
-from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import StandardScaler
 from skorch import NeuralNetClassifier
 from workloads import Workload, arguments_of
 
-from .outcome import Outcome, ScoresAndEpochs, as_grids, of_search
+from .grid_search import searched
+from .outcome import Outcome
 
 _N_INPUTS = {"small": 4, "tuner": 64, "wide": 100}
 _N_CLASSES = {"small": 3, "tuner": 10, "wide": 2}
@@ -59,21 +55,7 @@ def run(workload: Workload, candidates: list[dict[str, Any]]) -> Outcome:
         train_split=None,
         verbose=0,
     )
-    prefix = ""
-    if workload.scaled:
-        estimator, prefix = Pipeline([("scale", StandardScaler()), ("model", estimator)]), "model__"
-    X, y = workload.data()
-    search = GridSearchCV(
-        estimator,
-        as_grids([_settings(candidate) for candidate in candidates], prefix),
-        cv=workload.folds(),
-        scoring=ScoresAndEpochs(_epochs),
-        refit=False,
-        error_score="raise",
-    )
-    started = time.perf_counter()
-    search.fit(X, y.astype(np.int64))
-    return of_search(search, time.perf_counter() - started)
+    return searched(estimator, workload, [_settings(one) for one in candidates], _epochs)
 
 
 def _settings(candidate: dict[str, Any]) -> dict[str, Any]:
