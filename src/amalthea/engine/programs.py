@@ -14,12 +14,14 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import cached_property
 from typing import Any
 
 import jax
 import numpy as np
 from jax.extend.core import jaxpr_as_fun
 
+from .lifting.flat import Flat, flatten
 from .work import Work, work_of
 
 PROGRAMS_KEPT = 256
@@ -62,11 +64,17 @@ class TracedStep:
     key: str
     work: Work
     result_like: Any  # shapes and types of what it returns
-    _call: Callable[..., list[Any]]
+    frame: Any  # of batches and logs: shapes, types and names
+    _call: Callable[..., Any]
+    _program: Any = None
 
     def __call__(self, *arguments: Any) -> Any:
-        results = self._call(*jax.tree.leaves(arguments))
-        return jax.tree.unflatten(jax.tree.structure(self.result_like), results)
+        return self._call(*arguments)
+
+    @cached_property
+    def flat(self) -> Flat:
+        """Written out as a list of equations."""
+        return flatten(self._program)
 
 
 def trace(function: Callable[..., Any], *arguments: Any) -> TracedStep:
@@ -83,7 +91,15 @@ def trace(function: Callable[..., Any], *arguments: Any) -> TracedStep:
     if work.calls_host:  # which function, the text does not tell
         digest.update(uuid.uuid4().bytes)
     like = jax.tree.map(lambda out: jax.ShapeDtypeStruct(out.shape, out.dtype), traced.out_info)
-    return TracedStep(digest.hexdigest(), work, like, jaxpr_as_fun(program))
+    call = jaxpr_as_fun(program)
+
+    def step(*given: Any) -> Any:
+        return jax.tree.unflatten(result, call(*jax.tree.leaves(given)))
+
+    data = arguments[1:]
+    frame = [(leaf.shape, str(leaf.dtype)) for leaf in jax.tree.leaves((data, like[1]))]
+    frame += [str(jax.tree.structure((data, like[1])))]
+    return TracedStep(digest.hexdigest(), work, like, frame, step, program)
 
 
 def compiled_by() -> list[Any]:

@@ -15,12 +15,16 @@ Arrays = list[jax.Array] | list[Any]  # of the device, or of NumPy
 
 
 class State(NamedTuple):
-    """Values of a model's variables, in Keras's order."""
+    """Values of a model's variables, in Keras's order.
+
+    ``settings`` are hyperparameters that a program takes as inputs; no step changes them.
+    """
 
     trainable: Arrays
     non_trainable: Arrays
     optimizer: Arrays
     metrics: Arrays
+    settings: Arrays = ()  # type: ignore[assignment]
 
 
 def variables_of(model: keras.Model) -> list[list[keras.Variable]]:
@@ -47,7 +51,7 @@ def weights_of(model: keras.Model) -> tuple[Arrays, Arrays]:
 
 def put_state(model: keras.Model, state: State) -> None:
     """Give the model those values; metrics only where the model has them all."""
-    *groups, metrics = zip(variables_of(model), state, strict=True)
+    *groups, metrics = zip(variables_of(model), state[:4], strict=True)
     if len(metrics[0]) == len(metrics[1]):
         groups.append(metrics)
     for group, values in groups:
@@ -56,7 +60,7 @@ def put_state(model: keras.Model, state: State) -> None:
 
 
 def train_step(model: keras.Model, state: State, data: Any) -> tuple[State, dict[str, Any]]:
-    logs, (trainable, non_trainable, optimizer, metrics) = model.train_step(tuple(state), data)
+    logs, (trainable, non_trainable, optimizer, metrics) = model.train_step(state[:4], data)
     return State(trainable, non_trainable, optimizer, metrics), logs
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
@@ -49,35 +50,40 @@ def work_of(program: Any) -> Work:
     """Loops count as often as they run where that is known, and once where it is not."""
     total = Work()
     for equation in getattr(program, "jaxpr", program).eqns:
-        inner = [work_of(part) for part in _programs_in(equation.params)]
-        if inner:
-            times = equation.params.get("length", 1) if equation.primitive.name == "scan" else 1
-            for part in inner:
-                total += part.times(times)
-        else:
-            total += _work_of_one(equation)
+        takes = [getattr(one.aval, "shape", ()) for one in equation.invars]
+        gives = [out.aval for out in equation.outvars if hasattr(out.aval, "shape")]
+        outputs = [(out.shape, out.dtype) for out in gives]
+        total += work_of_one(equation.primitive.name, equation.params, takes, outputs)
     return total
 
 
-def _work_of_one(equation: Any) -> Work:
-    outputs = [out.aval for out in equation.outvars if hasattr(out.aval, "shape")]
-    written = sum(prod(out.shape) for out in outputs)
-    name = equation.primitive.name
-    halves = any(str(out.dtype) in _HALVES for out in outputs)
+def work_of_one(
+    name: str,
+    parameters: Mapping[str, Any],
+    takes: Sequence[tuple[int, ...]],
+    gives: Sequence[tuple[tuple[int, ...], Any]],
+) -> Work:
+    """The work of an equation, from the shapes that it takes, and shapes and types that it gives."""
+    inner = [work_of(part) for part in _programs_in(parameters)]
+    if inner:
+        times = parameters.get("length", 1) if name == "scan" else 1
+        return sum((part.times(times) for part in inner), Work())
+    written = sum(prod(shape) for shape, _ in gives)
+    halves = any(str(dtype) in _HALVES for _, dtype in gives)
     one = Work(1, written, halves=halves, calls_host="callback" in name)
     if name == "dot_general":
-        (contracted, _), _ = equation.params["dimension_numbers"]
-        shape = equation.invars[0].aval.shape
-        return replace(one, multiplications=written * prod(shape[axis] for axis in contracted))
+        (contracted, _), _ = parameters["dimension_numbers"]
+        products = prod(takes[0][axis] for axis in contracted)
+        return replace(one, multiplications=written * products)
     if name == "conv_general_dilated":
-        kernel = equation.invars[1].aval.shape
-        features = kernel[equation.params["dimension_numbers"].rhs_spec[0]]
+        kernel = takes[1]
+        features = kernel[parameters["dimension_numbers"].rhs_spec[0]]
         each = prod(kernel) / max(features, 1)
         return replace(one, multiplications=written * each, convolves=True)
     return one
 
 
-def _programs_in(parameters: dict[str, Any]) -> list[Any]:
+def _programs_in(parameters: Mapping[str, Any]) -> list[Any]:
     found = []
     for value in parameters.values():
         for part in value if isinstance(value, tuple | list) else (value,):

@@ -1,0 +1,1 @@
+"""One program for models that differ in numbers, sizes and parts: see :mod:`.weaving`."""

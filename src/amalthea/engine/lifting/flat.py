@@ -1,0 +1,166 @@
+"""A traced program as a plain list of equations.
+
+Functions that JAX keeps apart (``jit`` within a program, rules of differentiation that have been
+used) are written out, and what no result needs is dropped. Neither changes a number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
+
+# Equations that only call another program, and the parameter that holds it.
+_CALLS = {
+    "jit": "jaxpr",
+    "pjit": "jaxpr",
+    "closed_call": "call_jaxpr",
+    "core_call": "call_jaxpr",
+    "custom_jvp_call": "call_jaxpr",
+    "custom_vjp_call": "call_jaxpr",
+    "custom_vjp_call_jaxpr": "fun_jaxpr",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Number:
+    """A scalar that is written into a program."""
+
+    value: Any
+    dtype: Any
+    weak: bool
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        return np.asarray(self.value).tobytes(), str(self.dtype), self.weak
+
+
+Atom = int | Number  # a value of the program, by its number, or a scalar in its text
+
+
+@dataclass(frozen=True, eq=False)
+class Equation:
+    """``outputs = primitive(*inputs)``; ``takes`` and ``gives`` are their shapes and types."""
+
+    primitive: Any
+    parameters: Mapping[str, Any]
+    inputs: tuple[Atom, ...]
+    outputs: tuple[int, ...]
+    takes: tuple[Any, ...]
+    gives: tuple[Any, ...]
+    effects: bool = False
+
+    @property
+    def name(self) -> str:
+        return str(self.primitive.name)
+
+    def bind(self, parameters: Mapping[str, Any], inputs: Sequence[Any]) -> list[Any]:
+        """What the primitive makes of these arrays."""
+        results = self.primitive.bind(*inputs, **parameters)
+        return list(results) if self.primitive.multiple_results else [results]
+
+
+@dataclass(frozen=True, eq=False)
+class Flat:
+    """A program: the values 0, 1, ... are its arguments, then come ``constants``."""
+
+    takes: tuple[Any, ...]
+    constants: tuple[np.ndarray, ...]
+    equations: tuple[Equation, ...]
+    results: tuple[Atom, ...]
+    gives: tuple[Any, ...]
+
+
+def flatten(program: ClosedJaxpr) -> Flat:
+    """Write out a traced program."""
+    return _Flattening(program).flat()
+
+
+class _Flattening:
+    def __init__(self, program: ClosedJaxpr) -> None:
+        self._program = program
+        self._constants: list[np.ndarray] = []
+        self._equations: list[Equation] = []
+        self._n_values = 0
+
+    def flat(self) -> Flat:
+        closed = self._program
+        arguments = [self._new() for _ in closed.jaxpr.invars]
+        self._places_of_constants = list(_all_constants(closed))
+        places = {id(constant): self._new() for constant in self._places_of_constants}
+        self._constant = places
+        self._constants = [np.asarray(constant) for constant in self._places_of_constants]
+        results = self._write(closed.jaxpr, closed.consts, arguments)
+        return Flat(
+            tuple(variable.aval for variable in closed.jaxpr.invars),
+            tuple(self._constants),
+            tuple(_needed(self._equations, results)),
+            tuple(results),
+            tuple(variable.aval for variable in closed.jaxpr.outvars),
+        )
+
+    def _new(self) -> int:
+        self._n_values += 1
+        return self._n_values - 1
+
+    def _write(self, jaxpr: Jaxpr, constants: Sequence[Any], arguments: Sequence[Atom]) -> Any:
+        known: dict[Any, Atom] = dict(zip(jaxpr.invars, arguments, strict=True))
+        known.update(zip(jaxpr.constvars, map(self._of_constant, constants), strict=True))
+
+        def atom(variable: Any) -> Atom:
+            if isinstance(variable, Literal):
+                return Number(variable.val, variable.aval.dtype, variable.aval.weak_type)
+            return known[variable]
+
+        for equation in jaxpr.eqns:
+            inputs = [atom(variable) for variable in equation.invars]
+            inner = equation.params.get(_CALLS.get(equation.primitive.name, ""))
+            if inner is not None:
+                constants = inner.consts if isinstance(inner, ClosedJaxpr) else ()
+                results = self._write(getattr(inner, "jaxpr", inner), constants, inputs)
+                known.update(zip(equation.outvars, results, strict=True))
+                continue
+            outputs = [self._new() for _ in equation.outvars]
+            known.update(zip(equation.outvars, outputs, strict=True))
+            self._equations.append(
+                Equation(
+                    equation.primitive,
+                    equation.params,
+                    tuple(inputs),
+                    tuple(outputs),
+                    tuple(variable.aval for variable in equation.invars),
+                    tuple(variable.aval for variable in equation.outvars),
+                    bool(equation.effects),
+                )
+            )
+        return [atom(variable) for variable in jaxpr.outvars]
+
+    def _of_constant(self, constant: Any) -> Atom:
+        return self._constant[id(constant)]
+
+
+def _all_constants(program: ClosedJaxpr) -> Iterator[Any]:
+    """Constants of a program and of those that it only calls."""
+    yield from program.consts
+    ahead = [program.jaxpr]
+    while ahead:
+        for equation in ahead.pop().eqns:
+            inner = equation.params.get(_CALLS.get(equation.primitive.name, ""))
+            if isinstance(inner, ClosedJaxpr):
+                yield from inner.consts
+            if inner is not None:
+                ahead.append(getattr(inner, "jaxpr", inner))
+
+
+def _needed(equations: Sequence[Equation], results: Sequence[Atom]) -> list[Equation]:
+    """The equations that results depend on, and those with effects."""
+    needed = {atom for atom in results if isinstance(atom, int)}
+    kept = []
+    for equation in reversed(equations):
+        if equation.effects or not needed.isdisjoint(equation.outputs):
+            kept.append(equation)
+            needed.update(atom for atom in equation.inputs if isinstance(atom, int))
+    return kept[::-1]

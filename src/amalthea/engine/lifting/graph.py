@@ -1,0 +1,205 @@
+"""The program that is being woven: nodes that call JAX, values between them, numbers from outside."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..work import Work
+
+Vector = tuple[Any, ...]  # a value for each variant; None where a variant does not care
+
+
+@dataclass(frozen=True)
+class Value:
+    """An array of the program; ``shape`` is as large as the largest variant wants it."""
+
+    number: int
+    shape: tuple[int, ...]
+    dtype: Any
+
+
+@dataclass(frozen=True, eq=False)
+class _Node:
+    call: Callable[..., Sequence[Any]]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    work: Work
+
+
+class Numbers:
+    """What differs between variants and is an input of the program: scalars, by their type."""
+
+    def __init__(self, n_variants: int) -> None:
+        self._n_variants = n_variants
+        self._vectors: dict[str, list[list[Any]]] = {}
+
+    def place(self, vector: Vector, dtype: Any) -> tuple[str, int]:
+        """Where the program finds this number; vectors that do not contradict share a place."""
+        kind = np.dtype(dtype).name
+        known = self._vectors.setdefault(kind, [])
+        for place, other in enumerate(known):
+            pairs = list(zip(vector, other, strict=True))
+            if all(a is None or b is None or _same(a, b, kind) for a, b in pairs):
+                known[place] = [b if a is None else a for a, b in pairs]
+                return kind, place
+        known.append(list(vector))
+        return kind, len(known) - 1
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        return tuple(sorted(self._vectors))
+
+    def of(self, variant: int) -> list[np.ndarray]:
+        """The numbers of a variant: an array for each type, in the order of ``kinds``."""
+        return [
+            np.array([0 if one[variant] is None else one[variant] for one in vectors], kind)
+            for kind, vectors in sorted(self._vectors.items())
+        ]
+
+
+def _same(one: Any, other: Any, kind: str) -> bool:
+    """To the bit: 0.0 is not -0.0."""
+    return np.asarray(one, kind).tobytes() == np.asarray(other, kind).tobytes()
+
+
+class Graph:
+    """Nodes in the order in which they are computed; equal ones are computed once."""
+
+    def __init__(self, numbers: Numbers) -> None:
+        self.numbers = numbers
+        self._nodes: list[_Node] = []
+        self._n_values = 0
+        self._known: dict[Hashable, list[Value]] = {}
+        self._arguments: list[int] = []
+        self._places: list[tuple[int, str, int]] = []
+        self._text: list[Any] = []
+
+    def argument(self, shape: tuple[int, ...], dtype: Any) -> Value:
+        value = self._new(shape, dtype)
+        self._arguments.append(value.number)
+        self._text.append(("argument", shape, str(dtype)))
+        return value
+
+    def constant(self, array: np.ndarray) -> Value:
+        key = ("constant", array.dtype.str, array.shape, array.tobytes())
+        return self.node(key, lambda: [array], [], [(array.shape, array.dtype)])[0]
+
+    def scalar(self, value: Any, dtype: Any) -> Value:
+        return self.constant(np.asarray(value, dtype))
+
+    def number(self, vector: Vector, dtype: Any) -> Value:
+        """A scalar that each variant has its own value of."""
+        kind, place = self.numbers.place(vector, dtype)
+        key = ("number", kind, place)
+        if key not in self._known:
+            value = self._new((), np.dtype(kind))
+            self._known[key] = [value]
+            self._places.append((value.number, kind, place))
+            self._text.append(key)
+        return self._known[key][0]
+
+    def node(
+        self,
+        key: Hashable,
+        call: Callable[..., Sequence[Any]],
+        inputs: Sequence[Value],
+        gives: Sequence[tuple[tuple[int, ...], Any]],
+        work: Work | None = None,
+    ) -> list[Value]:
+        """The results of ``call``; ``key`` tells what it does to its inputs."""
+        full = (key, *(value.number for value in inputs))
+        if full not in self._known:
+            values = [self._new(shape, dtype) for shape, dtype in gives]
+            work = work or Work(1, sum(prod(value.shape) for value in values))
+            into, out = (tuple(value.number for value in some) for some in (inputs, values))
+            self._nodes.append(_Node(call, into, out, work))
+            self._known[full] = values
+            self._text.append(full)
+        return self._known[full]
+
+    def apply(
+        self, function: Callable[..., Any], key: Hashable, *inputs: Value, shape: tuple[int, ...]
+    ) -> Value:
+        """A function of JAX that keeps the type of its last input."""
+        (value,) = self.node(
+            key, lambda *arrays: [function(*arrays)], inputs, [(shape, inputs[-1].dtype)]
+        )
+        return value
+
+    def chosen(self, vector: Vector, values: Sequence[Value]) -> Value:
+        """Of values of one shape the one that ``vector`` names for each variant."""
+        if len(values) == 1:
+            return values[0]
+        as_flag = [None if one is None else bool(one) for one in vector]
+        which = (
+            self.number(tuple(as_flag), bool) if len(values) == 2 else self.number(vector, "int32")
+        )
+        return self.apply(
+            lambda case, *cases: jax.lax.select_n(case, *cases),
+            "chosen",
+            which,
+            *values,
+            shape=values[0].shape,
+        )
+
+    def cut_to(self, value: Value, shape: tuple[int, ...]) -> Value:
+        """A value with more or less room at the end of its axes."""
+        if value.shape == shape:
+            return value
+        less = tuple(slice(0, min(a, b)) for a, b in zip(value.shape, shape, strict=True))
+        more = [(0, max(0, b - a)) for a, b in zip(value.shape, shape, strict=True)]
+        return self.apply(
+            lambda array: jnp.pad(array[less], more), ("cut to", shape), value, shape=shape
+        )
+
+    def within(self, size: Value, axis: int, shape: tuple[int, ...]) -> Value:
+        """Whether a place along that axis is less than ``size``, broadcast to ``shape``."""
+
+        def call(size: Any) -> list[Any]:
+            return [jax.lax.broadcasted_iota("int32", shape, axis) < size]
+
+        key = ("within", axis, shape)
+        return self.node(key, call, [size], [(shape, np.dtype(bool))])[0]
+
+    def function(
+        self, results: Sequence[Value]
+    ) -> tuple[Callable[[Sequence[Any], Any], list[Any]], Work]:
+        """The program as a function of its arguments and of the numbers, by type; its work."""
+        nodes, places, arguments = self._live(results), self._places, self._arguments
+        kinds = self.numbers.kinds
+        wanted = [value.number for value in results]
+
+        def call(values: Sequence[Any], numbers: Sequence[Any]) -> list[Any]:
+            known = dict(zip(arguments, values, strict=True))
+            by_kind = dict(zip(kinds, numbers, strict=True))
+            known.update((value, by_kind[kind][place]) for value, kind, place in places)
+            for node in nodes:
+                outputs = node.call(*(known[number] for number in node.inputs))
+                known.update(zip(node.outputs, outputs, strict=True))
+            return [known[number] for number in wanted]
+
+        return call, sum((node.work for node in nodes), Work())
+
+    def text(self, results: Sequence[Value]) -> tuple[Any, ...]:
+        """Equal for programs that do the same with the same arguments."""
+        return (*self._text, *(value.number for value in results))
+
+    def _live(self, results: Sequence[Value]) -> list[_Node]:
+        needed = {value.number for value in results}
+        kept = []
+        for node in reversed(self._nodes):
+            if not needed.isdisjoint(node.outputs):
+                kept.append(node)
+                needed.update(node.inputs)
+        return kept[::-1]
+
+    def _new(self, shape: Sequence[int], dtype: Any) -> Value:
+        self._n_values += 1
+        return Value(self._n_values - 1, tuple(shape), dtype)
