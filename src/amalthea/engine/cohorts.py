@@ -1,4 +1,4 @@
-"""Training a cohort: fits of one structure, epoch by epoch, in one program.
+"""Training a cohort: fits that share a program, epoch by epoch.
 
 Fits that are done leave: their state is taken at the end of their last epoch, and when enough of
 them are gone, the rest moves together into a smaller program.
@@ -20,6 +20,7 @@ from .costs import Form, epochs_at_once, shrinks_to
 from .epochs import FORMS, Epoch, Tools, host_epoch
 from .lanes import Lanes, Lone, Stacked
 from .members import Change, EpochLogs, Look, Member, RunLogs
+from .parts import Part
 from .requests import FitResult
 from .runs import Run
 from .steps import State
@@ -28,19 +29,20 @@ Outcome = FitResult | Exception
 
 
 class Cohort:
-    """Members of one structure, with equally many rows.
+    """Members of one structure, or of one family of structures, with equally many rows.
 
     A program may have more lanes than there are members, so that it serves other cohorts too. The
     lanes that are left over go along with the last member, and nothing is read from them.
     ``seconds`` is what preparing it took.
     """
 
-    def __init__(self, members: list[Member], form: Form, tools: Tools) -> None:
-        self.members, self.form = members, form
+    def __init__(self, part: Part, tools: Tools) -> None:
+        members, form = part.members, part.form
+        self.members, self.form, self._places = members, form, part.family.places
         self.outcomes: dict[Member, Outcome] = {}
         self.stopped = False  # another thread may set it
         started = time.perf_counter()
-        self._structure = members[0].structure
+        self._structure = part.family.structure
         self._tools = replace(tools, effort=form.effort)
         self._train: Epoch | None = None
         self._test: Epoch | None = None
@@ -67,11 +69,12 @@ class Cohort:
 
     def _move_in(self, members: list[Member], states: list[State], form: Form) -> None:
         structure, tools = self._structure, self._tools
-        self._lanes: Lanes = Stacked() if form.name == "stacked" else Lone()
         self._here = list(members)
         self._lane = {member: lane for lane, member in enumerate(members)}
         padding = [members[-1]] * (form.lanes - len(members))
         self._seats = [*members, *padding]
+        places = [self._places[seat.structure.key] for seat in self._seats]
+        self._lanes: Lanes = Stacked(places) if form.name == "stacked" else Lone(*places)
         self._state = self._lanes.join([*states, *[states[-1]] * len(padding)])
         first, self._train, self._test, self._several = members[0].request, None, None, None
         training = [member.request.training for member in self._seats]
@@ -170,7 +173,7 @@ class Cohort:
             if n_batches is None or n_batches == len(values()):
                 return Change()
             state = self._lanes.state(before, lane)._replace(metrics=before.metrics)
-            request, steps = member.request, self._structure.train
+            request, steps = member.request, member.structure.train
             again = host_epoch(steps, [request.training], request.batch_size, state, self._tools)
             rows = member.order[: n_batches * request.batch_size]
             state, by_name, _ = again(state, [rows])

@@ -23,6 +23,8 @@ _TRACING_STACKED = 0.08  # seconds more to trace and compile a stacked program t
 _COMPILING = 0.4  # seconds to compile a small program well
 _SLOWER = 6e-10  # seconds more for each number written, when compiled with little effort
 _LITTLE = 0.1  # seconds that may be lost so, before some effort is better
+# Seconds to trace and compile a stacked program with little effort, and for each operation in it.
+_PREPARING, _PREPARING_OPERATION = 0.1, 1e-3
 _LANES = (2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64)
 _LANES_ON_ACCELERATOR = (*_LANES, 96, 128, 192, 256)
 _EPOCHS = (32, 8)  # epochs of one call: few numbers, so that programs are shared
@@ -45,16 +47,19 @@ class Form:
 def choose_forms(
     structure: Structure,
     members: Sequence[Member],
+    bytes_each: float,
     forced: str | None,
     room: float,
     to_the_bit: bool,
 ) -> list[tuple[Form, list[Member]]]:
-    """Cut members of one structure and size into cohorts, each with its form.
+    """Cut members of one program and size into cohorts, each with its form.
 
     Parameters
     ----------
     structure : Structure
     members : sequence of Member
+    bytes_each : float
+        What each takes in a stacked program.
     forced : {"stacked", "loop", "steps"} or None
         None chooses.
     room : float
@@ -64,14 +69,12 @@ def choose_forms(
     """
     apart = [member for member in members if member.needs_all_variables]
     together = [member for member in members if not member.needs_all_variables]
-    work = _work(structure, members[0])
-    # In one batch of all rows a gradient may vanish by symmetry, and be all rounding.
-    one_batch = len(members[0].request.training) <= members[0].request.batch_size
-    free = structure.steady and not to_the_bit and not one_batch
+    work = work_of_epoch(structure, members[0])
+    free = may_round(structure, members[0], to_the_bit)
     effort = _effort(work, members) if free else Effort.FULL
     on_host = _bytes_of_data(members[0]) > room
     name = forced or ("steps" if on_host else _form(work, together, free))
-    most_lanes = room / members[0].bytes  # inf where a device does not tell its memory
+    most_lanes = room / bytes_each  # inf where a device does not tell its memory
     lone = Form(_lone_form(work) if name == "stacked" else name, 1, effort, free)
     cut = [(lone, [member]) for member in apart]
     if name == "stacked" and min(len(together), most_lanes) >= 2:
@@ -83,19 +86,37 @@ def choose_forms(
     return cut + [(lone, [member]) for member in together]
 
 
+def may_round(structure: Structure, member: Member, to_the_bit: bool) -> bool:
+    """Whether rounding may differ from Keras's."""
+    # In one batch of all rows a gradient may vanish by symmetry, and be all rounding.
+    one_batch = len(member.request.training) <= member.request.batch_size
+    return structure.steady and not to_the_bit and not one_batch
+
+
+def seconds_together(structure: Structure, members: Sequence[Member]) -> float:
+    """What preparing and running them in one stacked program takes."""
+    steps = [structure.train, *([structure.test] if structure.test else [])]
+    traced = [step for one in steps for step in (one.whole, one.rest) if step]
+    operations = sum(step.work.operations for step in traced)
+    seconds = _seconds(work_of_epoch(structure, members[0]))
+    longest = max(member.request.epochs - member.epoch for member in members)
+    run = seconds.once * longest + seconds.each * _epochs(members)
+    return _PREPARING + _PREPARING_OPERATION * operations + run
+
+
 def shrinks_to(structure: Structure, members: Sequence[Member], lanes: int) -> int | None:
     """How many lanes the members that are left should move to, or None to stay."""
     fewer = next((n for n in (1, *_lane_counts()) if n >= len(members)), lanes)
     if fewer >= lanes:
         return None
     epochs = max(member.request.epochs - member.epoch for member in members)
-    saved = _seconds(_work(structure, members[0])).each * (lanes - fewer) * epochs
+    saved = _seconds(work_of_epoch(structure, members[0])).each * (lanes - fewer) * epochs
     return fewer if saved > _COMPILING else None
 
 
 def epochs_at_once(structure: Structure, members: Sequence[Member], lanes: int) -> int:
     """How many epochs are one call of a program: not so many that an interrupt has to wait."""
-    seconds = _seconds(_work(structure, members[0]))
+    seconds = _seconds(work_of_epoch(structure, members[0]))
     each = seconds.once + seconds.each * lanes
     order = 4.0 * len(members[0].request.training) * lanes
     fits = (n for n in _EPOCHS if n * each <= _LONGEST_CALL and n * order <= _BYTES_OF_ORDERS)
@@ -120,7 +141,7 @@ def _seconds(work: Work) -> _Seconds:
     return _Seconds(work.operations * _PER_OPERATION, each)
 
 
-def _work(structure: Structure, member: Member) -> Work:
+def work_of_epoch(structure: Structure, member: Member) -> Work:
     request = member.request
     work = structure.train.work(len(request.training) // request.batch_size)
     if structure.test is not None and request.validation is not None:

@@ -59,7 +59,7 @@ def stacked_epoch(
 ) -> Epoch:
     """``state`` and results have a first axis of fits; the metrics in ``state`` have none."""
     data, which = tools.pool.stacked(rows)
-    axes: Any = (State(0, 0, 0, None), 0, 0, 0, None)  # type: ignore[arg-type]
+    axes: Any = (State(0, 0, 0, None, 0), 0, 0, 0, None)  # type: ignore[arg-type]
     function = jax.vmap(scanned(steps), in_axes=axes)
 
     def arguments(state: State, orders: Orders) -> tuple[Any, ...]:

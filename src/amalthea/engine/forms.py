@@ -18,11 +18,11 @@ from typing import Any
 from ..errors import KerasFitWarning
 from . import memory
 from .cohorts import Cohort, run_all
-from .costs import Form, choose_forms
 from .data import Pool
 from .epochs import Tools
 from .members import Member, kind_of_member
 from .obstacles import NeedsKeras, why_not_compiled, why_not_kept, why_not_predicted
+from .parts import Cutting, Families
 from .predictions import start_predicting
 from .programs import Programs
 from .reference import ReferenceTrainer
@@ -37,6 +37,7 @@ COMPILING_THREADS = 2
 # Programs and structures are the process's: every engine uses what another has compiled.
 _programs = Programs()
 _structures = Structures()
+_families = Families()
 _one_at_a_time = RLock()
 
 
@@ -44,6 +45,7 @@ def forget_programs() -> None:
     """Let go of every compiled program and traced structure of this process."""
     _programs.clear()
     _structures.clear()
+    _families.clear()
 
 
 class Engine:
@@ -140,6 +142,8 @@ class Engine:
         results: dict[int, Any] = {}
         number_of: dict[Member, int] = {}
         cohorts: list[Cohort] = []
+        waiting: list[Member] = []
+        room = room_for_engine(self._max_memory)
         with ThreadPoolExecutor(COMPILING_THREADS) as compiling:
             # A lone fit is compiled here; programs of several while the next ones are traced.
             tools = Tools(_programs, pool, compiling=compiling if len(requests) > 1 else None)
@@ -151,28 +155,17 @@ class Engine:
                     else:
                         number_of[member] = number
                 new = [member for member in number_of if number_of[member] in dict(numbered)]
-                for form, part in self._cohorts(new):
-                    cohort = _or_error(Cohort, part, form, tools)
-                    if isinstance(cohort, Exception):  # all fail with it
-                        results.update({number_of[member]: cohort for member in part})
-                    else:
-                        cohorts.append(cohort)
+                waiting += new
+            cutting = Cutting(_families, self._form, room, self._to_the_bit)
+            for part in cutting.parts(waiting):
+                cohort = _or_error(Cohort, part, tools)
+                if isinstance(cohort, Exception):  # all fail with it
+                    results.update({number_of[member]: cohort for member in part.members})
+                else:
+                    cohorts.append(cohort)
             for member, outcome in run_all(cohorts).items():
                 results[number_of[member]] = outcome
         return [results[n] for n in range(len(requests))]
-
-    def _cohorts(self, members: list[Member]) -> list[tuple[Form, list[Member]]]:
-        room = room_for_engine(self._max_memory)
-        groups: dict[Hashable, list[Member]] = {}
-        for member in members:
-            groups.setdefault(_can_train_together(member), []).append(member)
-        return [
-            cohort
-            for group in groups.values()
-            for cohort in choose_forms(
-                group[0].structure, group, self._form, room, self._to_the_bit
-            )
-        ]
 
 
 _Numbered = tuple[int, Hashable | None]  # a request, and the likeness of its model
@@ -204,17 +197,6 @@ def _member(request: FitRequest, key: Hashable | None, pool: Pool) -> Member:
     member.begin()
     member.seconds = time.perf_counter() - started
     return member
-
-
-def _can_train_together(member: Member) -> Hashable:
-    request, held = member.request, member.request.validation
-    return (
-        member.structure.key,
-        len(request.training),
-        len(held) if held else None,
-        request.validation_freq,
-        request.initial_epoch % request.validation_freq,
-    )
 
 
 def _or_error(answer: Callable[..., Any], *arguments: Any) -> Any:

@@ -7,12 +7,15 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from .lifting.places import AS_IT_IS, Place
 from .steps import State
 
 
 class Lanes(Protocol):
     """``lane`` counts the fits of the cohort. States are not changed in place.
 
+    States of a fit are those of its own model; joined, they are as the program of its family has
+    them (:mod:`.lifting.places`).
     ``fetched`` is the same state where looking at many lanes is cheap. ``values`` are those of a
     lane in logs of one epoch, ``columns`` in logs with a first axis of epochs.
     """
@@ -35,12 +38,15 @@ class Lanes(Protocol):
 class Lone:
     """One fit."""
 
+    def __init__(self, place: Place = AS_IT_IS) -> None:
+        self._place = place
+
     def join(self, states: Sequence[State]) -> State:
         (state,) = states
-        return state
+        return self._place.put(state)
 
     def state(self, joined: State, lane: int) -> State:
-        return joined
+        return self._place.take(joined)
 
     def fetched(self, joined: State) -> State:
         return joined
@@ -52,29 +58,41 @@ class Lone:
         return array
 
     def replace(self, joined: State, lane: int, state: State) -> State:
-        return state
+        return self._place.put(state)
 
     def with_optimizer_value(self, joined: State, lane: int, index: int, value: Any) -> State:
         optimizer = list(joined.optimizer)
-        optimizer[index] = value
+        optimizer[self._place.optimizer_place(index)] = value
         return joined._replace(optimizer=optimizer)
 
 
 class Stacked:
     """Several fits; metrics begin each epoch alike and have no axis of fits."""
 
+    def __init__(self, places: Sequence[Place]) -> None:
+        self._places = places
+
     def join(self, states: Sequence[State]) -> State:
+        placed = [place.put(state) for place, state in zip(self._places, states, strict=True)]
+
         def of(name: str) -> list[Any]:
-            groups = [getattr(state, name) for state in states]
+            groups = [getattr(state, name) for state in placed]
             return [np.stack([np.asarray(v) for v in same]) for same in zip(*groups, strict=True)]
 
-        return State(of("trainable"), of("non_trainable"), of("optimizer"), states[0].metrics)
+        return State(
+            of("trainable"),
+            of("non_trainable"),
+            of("optimizer"),
+            states[0].metrics,
+            tuple(of("settings")),
+        )
 
     def state(self, joined: State, lane: int) -> State:
         def of(group: Any) -> list[Any]:
             return [np.array(np.asarray(stacked)[lane]) for stacked in group]
 
-        return State(of(joined.trainable), of(joined.non_trainable), of(joined.optimizer), [])
+        own = State(of(joined.trainable), of(joined.non_trainable), of(joined.optimizer), [])
+        return self._places[lane].take(own)
 
     def fetched(self, joined: State) -> State:
         return State(*([np.asarray(stacked) for stacked in group] for group in joined))
@@ -86,14 +104,17 @@ class Stacked:
         return array[:, lane]
 
     def replace(self, joined: State, lane: int, state: State) -> State:
+        placed = self._places[lane].put(state)
+
         def of(name: str) -> list[Any]:
-            pairs = zip(getattr(joined, name), getattr(state, name), strict=True)
+            pairs = zip(getattr(joined, name), getattr(placed, name), strict=True)
             return [_with_row(stacked, lane, value) for stacked, value in pairs]
 
-        return State(of("trainable"), of("non_trainable"), of("optimizer"), joined.metrics)
+        trainable, non_trainable, optimizer = map(of, ("trainable", "non_trainable", "optimizer"))
+        return State(trainable, non_trainable, optimizer, joined.metrics, joined.settings)
 
     def with_optimizer_value(self, joined: State, lane: int, index: int, value: Any) -> State:
-        optimizer = list(joined.optimizer)
+        optimizer, index = list(joined.optimizer), self._places[lane].optimizer_place(index)
         optimizer[index] = _with_row(optimizer[index], lane, value)
         return joined._replace(optimizer=optimizer)
 

@@ -13,7 +13,6 @@ import numpy as np
 from ..randomness import epoch_order
 from .lanes import Lanes, Lone
 from .requests import FitRequest, FitResult, plain_history, plain_value
-from .room import bytes_of_lane
 from .seeding import Generators, resumed
 from .stand_ins import StandIn, compare_as_before, compare_quickly, stand_in_suffices
 from .steps import State, put_state, state_of
@@ -99,13 +98,10 @@ class Member:
         self._logs: list[tuple[list[int], HasColumns, HasColumns | None, int]] = []
 
     @property
-    def bytes(self) -> float:
-        """What it takes in a stacked program."""
+    def state(self) -> State:
+        """The state to start from, before it is taken."""
         assert self._state is not None
-        train = self.structure.train
-        step = train.whole or train.rest
-        assert step is not None
-        return bytes_of_lane(self._state, step.work)
+        return self._state
 
     @property
     def order(self) -> np.ndarray:

@@ -97,8 +97,8 @@ def trace(function: Callable[..., Any], *arguments: Any) -> TracedStep:
         return jax.tree.unflatten(result, call(*jax.tree.leaves(given)))
 
     data = arguments[1:]
-    frame = [(leaf.shape, str(leaf.dtype)) for leaf in jax.tree.leaves((data, like[1]))]
-    frame += [str(jax.tree.structure((data, like[1])))]
+    shapes = [(leaf.shape, str(leaf.dtype)) for leaf in jax.tree.leaves((data, like[1:]))]
+    frame = (*shapes, str(jax.tree.structure((data, like[1:]))))
     return TracedStep(digest.hexdigest(), work, like, frame, step, program)
 
 

@@ -103,7 +103,7 @@ def _epochs(
     epoch = _with_validation(structure)
     if stacked:
         own: Any = None if one_order else 0
-        states: Any = State(0, 0, 0, None)  # type: ignore[arg-type]
+        states: Any = State(0, 0, 0, None, 0)  # type: ignore[arg-type]
         epoch = jax.vmap(epoch, in_axes=(states, own, own, None, 0, None, 0, None))
 
     def run(

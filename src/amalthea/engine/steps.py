@@ -6,6 +6,7 @@ So what they give is what ``fit`` gives.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -24,7 +25,7 @@ class State(NamedTuple):
     non_trainable: Arrays
     optimizer: Arrays
     metrics: Arrays
-    settings: Arrays = ()  # type: ignore[assignment]
+    settings: Sequence[Any] = ()
 
 
 def variables_of(model: keras.Model) -> list[list[keras.Variable]]:

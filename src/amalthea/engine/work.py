@@ -63,7 +63,7 @@ def work_of_one(
     takes: Sequence[tuple[int, ...]],
     gives: Sequence[tuple[tuple[int, ...], Any]],
 ) -> Work:
-    """The work of an equation, from the shapes that it takes, and shapes and types that it gives."""
+    """The work of an equation: from shapes that it takes, shapes and types that it gives."""
     inner = [work_of(part) for part in _programs_in(parameters)]
     if inner:
         times = parameters.get("length", 1) if name == "scan" else 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from ..steps import State
 from ..structures import Steps, Structure
 from .flat import Flat
 from .graph import Graph, Numbers
-from .places import Place, slots
+from .places import AS_IT_IS, InFamily, Place, slots
 from .weaving import NotWoven, Slot, weave
 
 _GROUPS = ("trainable", "non_trainable", "optimizer")
@@ -26,7 +26,20 @@ class Family:
     """One structure for fits of several, and the place of each in it, by its key."""
 
     structure: Structure
-    places: dict[str, Place]
+    places: Mapping[str, Place]
+    is_plain: bool = True  # they differ in scalars alone
+
+    @classmethod
+    def of_one(cls, structure: Structure) -> Family:
+        """A structure by itself, just as it was traced."""
+        return cls(structure, {structure.key: AS_IT_IS})
+
+
+def skeleton(structure: Structure) -> Hashable:
+    """Equal for structures of a family that differ in scalars alone."""
+    steps = [structure.train, *([structure.test] if structure.test else [])]
+    traced = [step for one in steps for step in (one.whole, one.rest)]
+    return frame(structure), *(step.flat.skeleton if step else None for step in traced)
 
 
 def family_of(structures: Sequence[Structure]) -> Family:
@@ -38,7 +51,7 @@ def family_of(structures: Sequence[Structure]) -> Family:
         Where they have no program in common that is exact.
     """
     first = structures[0]
-    if any(_frame(one) != _frame(first) for one in structures):
+    if any(frame(one) != frame(first) for one in structures):
         raise NotWoven("other batches, metrics or logs")
     numbers = Numbers(len(structures))
     layout = _Layout([_state_like(one) for one in structures])
@@ -47,20 +60,18 @@ def family_of(structures: Sequence[Structure]) -> Family:
         test = _woven([one.test for one in structures if one.test], layout, numbers)
     steady = all(one.steady for one in structures)
     key = hashlib.sha256(str((train.key, test and test.key, first.key)).encode()).hexdigest()
-    places = {
-        one.key: layout.place(variant, numbers) for variant, one in enumerate(structures)
-    }
+    places = {one.key: layout.place(variant, numbers) for variant, one in enumerate(structures)}
     merged = Structure(key, train, test, first.no_metrics, first.metrics, steady)
-    return Family(merged, places)
+    return Family(merged, places, len({skeleton(one) for one in structures}) == 1)
 
 
-def _frame(structure: Structure) -> Any:
-    """What all of a family have in common."""
+def frame(structure: Structure) -> Hashable:
+    """What all of a family have in common: batches, logs, and how metrics begin."""
+    steps = [structure.train, *([structure.test] if structure.test else [])]
+    traced = [step for one in steps for step in (one.whole, one.rest)]
     return (
-        [step.frame if step else None for step in (structure.train.whole, structure.train.rest)],
-        structure.test
-        and [step.frame if step else None for step in (structure.test.whole, structure.test.rest)],
-        [(value.shape, value.tobytes()) for value in structure.no_metrics],
+        tuple(step.frame if step else None for step in traced),
+        tuple((value.shape, value.tobytes()) for value in structure.no_metrics),
     )
 
 
@@ -76,9 +87,7 @@ class _Layout:
 
     def __init__(self, states: Sequence[State]) -> None:
         self.states = states
-        self.slots = {
-            name: slots([getattr(state, name) for state in states]) for name in _GROUPS
-        }
+        self.slots = {name: slots([getattr(state, name) for state in states]) for name in _GROUPS}
 
     def place(self, variant: int, numbers: Numbers) -> Place:
         where, own, room = [], [], []
@@ -88,7 +97,7 @@ class _Layout:
             where.append(tuple(mine[place] for place in range(len(arrays))))
             own.append(tuple(tuple(array.shape) for array in arrays))
             room.append(tuple(self._room(name, slot) for slot in self.slots[name]))
-        return Place(tuple(where), tuple(own), tuple(room), tuple(numbers.of(variant)))
+        return InFamily(tuple(where), tuple(own), tuple(room), tuple(numbers.of(variant)))
 
     def _room(self, name: str, slot: Slot) -> tuple[tuple[int, ...], Any]:
         arrays = [
@@ -130,7 +139,7 @@ def _woven_step(steps: Sequence[TracedStep], layout: _Layout, numbers: Numbers) 
             cut.append(found[:count])
             found = found[count:]
         logs = jax.tree.unflatten(jax.tree.structure(logs_like), found)
-        return State(*cut, state.settings), logs
+        return State(cut[0], cut[1], cut[2], cut[3], state.settings), logs
 
     return TracedStep(key, work, steps[0].result_like, steps[0].frame, step)
 

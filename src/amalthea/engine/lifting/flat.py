@@ -6,8 +6,10 @@ used) are written out, and what no result needs is dropped. Neither changes a nu
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -73,6 +75,25 @@ class Flat:
     results: tuple[Atom, ...]
     gives: tuple[Any, ...]
 
+    @cached_property
+    def skeleton(self) -> str:
+        """Equal for programs that differ in their scalars alone."""
+        digest = hashlib.sha256(f"{self.takes}{self.gives}".encode())
+        for constant in self.constants:
+            digest.update(f"{constant.dtype}{constant.shape}".encode() + constant.tobytes())
+        texts: dict[int, str] = {}  # of parameters, which equations share
+        for equation in self.equations:
+            text = texts.setdefault(id(equation.parameters), "") or str(equation.parameters)
+            texts[id(equation.parameters)] = text
+            atoms = [_spelled(atom) for atom in equation.inputs]
+            digest.update(f"{equation.name}{text}{atoms}{equation.outputs}".encode())
+        digest.update(str([_spelled(atom) for atom in self.results]).encode())
+        return digest.hexdigest()
+
+
+def _spelled(atom: Atom) -> Any:
+    return (str(atom.dtype), atom.weak) if isinstance(atom, Number) else atom
+
 
 def flatten(program: ClosedJaxpr) -> Flat:
     """Write out a traced program."""
@@ -112,7 +133,8 @@ class _Flattening:
 
         def atom(variable: Any) -> Atom:
             if isinstance(variable, Literal):
-                return Number(variable.val, variable.aval.dtype, variable.aval.weak_type)
+                kind: Any = variable.aval
+                return Number(variable.val, kind.dtype, kind.weak_type)
             return known[variable]
 
         for equation in jaxpr.eqns:

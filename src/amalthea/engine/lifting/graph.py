@@ -1,4 +1,4 @@
-"""The program that is being woven: nodes that call JAX, values between them, numbers from outside."""
+"""The program that is being woven: nodes that call JAX, and values between them."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -21,9 +21,7 @@ def slots(groups: Sequence[Sequence[Any]]) -> list[Slot]:
     for variant in range(1, len(groups)):
         pairs = _aligned(shown, groups[variant])
         before = [None] * variant
-        joined = [
-            [*(before if old is None else joined[old]), new] for old, new in pairs
-        ]
+        joined = [[*(before if old is None else joined[old]), new] for old, new in pairs]
         shown = [shown[old] if old is not None else groups[variant][new] for old, new in pairs]  # type: ignore[index]
     return [Slot(tuple(places)) for places in joined]
 
@@ -57,9 +55,41 @@ def _likeness(one: Any, other: Any) -> float:
     return _SAME_SHAPE if one.shape == other.shape else _SAME_RANK
 
 
+class Place(Protocol):
+    """How the states of one model stand in those of its family."""
+
+    def put(self, state: State) -> State:
+        """The state of this model as one of the family."""
+        ...
+
+    def take(self, state: State) -> State:
+        """The state of this model from one of the family."""
+        ...
+
+    def optimizer_place(self, index: int) -> int:
+        """Where the family has this model's optimizer variable of that number."""
+        ...
+
+
+class AsItIs:
+    """A model that has a program of its own."""
+
+    def put(self, state: State) -> State:
+        return state
+
+    def take(self, state: State) -> State:
+        return state
+
+    def optimizer_place(self, index: int) -> int:
+        return index
+
+
+AS_IT_IS = AsItIs()
+
+
 @dataclass(frozen=True, eq=False)
-class Place:
-    """How the states of one model stand in those of its family.
+class InFamily:
+    """A model among others.
 
     ``where`` are the numbers of its arrays in each group of a state, ``room`` the shapes and types
     of all arrays of the family, and ``numbers`` what the program is told of this model.
@@ -71,20 +101,12 @@ class Place:
     numbers: tuple[np.ndarray, ...]
 
     def put(self, state: State) -> State:
-        """The state of this model as one of the family."""
-        groups = [
-            self._put(group, values)
-            for group, values in enumerate((state.trainable, state.non_trainable, state.optimizer))
-        ]
-        return State(*groups, state.metrics, list(self.numbers))
+        trainable, non_trainable, optimizer = map(self._put, range(3), state[:3])
+        return State(trainable, non_trainable, optimizer, state.metrics, self.numbers)
 
     def take(self, state: State) -> State:
-        """The state of this model from one of the family."""
-        groups = [
-            self._take(group, values)
-            for group, values in enumerate((state.trainable, state.non_trainable, state.optimizer))
-        ]
-        return State(*groups, state.metrics)
+        trainable, non_trainable, optimizer = map(self._take, range(3), state[:3])
+        return State(trainable, non_trainable, optimizer, state.metrics)
 
     def optimizer_place(self, index: int) -> int:
         return self.where[2][index]

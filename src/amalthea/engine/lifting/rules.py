@@ -87,17 +87,13 @@ class Seen:
                 )
         return value
 
-    def bound(
-        self, inputs: Sequence[Value] | None = None, /, **changed: Any
-    ) -> list[Value]:
+    def bound(self, inputs: Sequence[Value] | None = None, /, **changed: Any) -> list[Value]:
         """The equation itself, on these inputs and with these parameters in place of its own."""
         equation = self.equations[0]
         parameters = {**equation.parameters, **changed}
         key = (self.name, tuple((name, str(value)) for name, value in sorted(parameters.items())))
         inputs = self.inputs if inputs is None else inputs
-        gives = [
-            (self.room(n), output.dtype) for n, output in enumerate(equation.gives)
-        ]
+        gives = [(self.room(n), output.dtype) for n, output in enumerate(equation.gives)]
         work = work_of_one(self.name, parameters, [value.shape for value in inputs], gives)
         return self.graph.node(
             key, lambda *arrays: equation.bind(parameters, arrays), inputs, gives, work
@@ -207,7 +203,8 @@ def _random_bits(seen: Seen) -> list[Value]:
 
     That is so with JAX's partitionable generator.
     """
-    _refuse_unless(bool(jax.config.jax_threefry_partitionable), seen)
+    config: Any = jax.config
+    _refuse_unless(bool(config.jax_threefry_partitionable), seen)
     if not any(is_ragged(sizes) for sizes in seen.gives[0][1:]):
         return seen.bound(shape=seen.room())
     several = (prod(seen.room()),)
@@ -280,7 +277,7 @@ def _concatenate(seen: Seen) -> list[Value]:
     def call(*inputs: Any) -> Any:
         *starts, array = inputs
         place = np.arange(room[axis])
-        at = place
+        at: Any = place
         for start, offset in zip(starts, offsets, strict=False):
             at = jnp.where(place >= start, place - start + int(offset), at)
         return jnp.take(array, jnp.clip(at, 0, int(offsets[-1]) - 1), axis)
@@ -316,7 +313,7 @@ def _pad(seen: Seen) -> list[Value]:
 
 
 def _gather(seen: Seen) -> list[Value]:
-    """Whole rows of a table: the other axes of the table may be ragged, and those of the indices."""
+    """Whole rows of a table: its other axes may be ragged, and those of the indices."""
     numbers = seen.parameters["dimension_numbers"]
     sizes = seen.every("slice_sizes")
     looked_up = {*numbers.start_index_map, *numbers.collapsed_slice_dims}
@@ -326,7 +323,9 @@ def _gather(seen: Seen) -> list[Value]:
         own = tuple(one[axis] for one in sizes)
         _refuse_unless(not is_ragged(of_table) if axis in looked_up else own == of_table, seen)
         _refuse_unless(axis not in looked_up or not is_ragged(own), seen)
-    return seen.bound(slice_sizes=tuple(max(one[axis] for one in sizes) for axis in range(len(sizes[0]))))
+    return seen.bound(
+        slice_sizes=tuple(max(one[axis] for one in sizes) for axis in range(len(sizes[0])))
+    )
 
 
 def _scatter_add(seen: Seen) -> list[Value]:
