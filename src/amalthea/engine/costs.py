@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import jax
 
+from .grouping import Thing
 from .members import Member
 from .programs import Effort
 from .room import bytes_on_device
@@ -27,6 +28,7 @@ _LITTLE = 0.1  # seconds that may be lost so, before some effort is better
 _PREPARING, _PREPARING_OPERATION = 0.1, 1e-3
 _LANES = (2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64)
 _LANES_ON_ACCELERATOR = (*_LANES, 96, 128, 192, 256)
+_CALLING = 2e-4  # seconds to call a program and to fetch what it gives
 _EPOCHS = (32, 8)  # epochs of one call: few numbers, so that programs are shared
 _LONGEST_CALL, _BYTES_OF_ORDERS = 0.25, 8e6
 
@@ -79,9 +81,8 @@ def choose_forms(
     cut = [(lone, [member]) for member in apart]
     if name == "stacked" and min(len(together), most_lanes) >= 2:
         sizes = [n for n in _lane_counts() if n <= most_lanes]
-        for part in _parts(together, sizes[-1]):
-            lanes = next(n for n in sizes if n >= len(part))
-            cut.append((Form("stacked", lanes, effort, free), part))
+        for part in in_parts(together, sizes[-1]):
+            cut.append((Form("stacked", lanes_for(len(part)), effort, free), part))
         return cut
     return cut + [(lone, [member]) for member in together]
 
@@ -121,6 +122,29 @@ def epochs_at_once(structure: Structure, members: Sequence[Member], lanes: int) 
     order = 4.0 * len(members[0].request.training) * lanes
     fits = (n for n in _EPOCHS if n * each <= _LONGEST_CALL and n * order <= _BYTES_OF_ORDERS)
     return next(fits, 1)
+
+
+def most_lanes() -> int:
+    return _lane_counts()[-1]
+
+
+def lanes_for(several: int) -> int:
+    """The lanes of the program that so many share: few numbers, so that programs serve others."""
+    return next(n for n in _lane_counts() if n >= several)
+
+
+def in_parts(things: Sequence[Thing], most: int) -> list[list[Thing]]:
+    """As few parts as possible, of sizes that differ by one at most."""
+    n_parts = -(-len(things) // most)
+    return [list(things[part::n_parts]) for part in range(n_parts)]
+
+
+def predicts_together(work: Work) -> bool:
+    """Whether models are so small that their predictions are one program."""
+    if jax.default_backend() != "cpu":
+        return True
+    each = work.elements * _PER_ELEMENT + work.multiplications * _PER_MULTIPLICATION
+    return not work.convolves and each < _CALLING
 
 
 def effort_for_predicting(work: Work) -> Effort:
@@ -184,9 +208,3 @@ def _epochs(members: Sequence[Member]) -> int:
 
 def _lane_counts() -> tuple[int, ...]:
     return _LANES if jax.default_backend() == "cpu" else _LANES_ON_ACCELERATOR
-
-
-def _parts(members: list[Member], most: int) -> list[list[Member]]:
-    """As few parts as possible, of sizes that differ by one at most."""
-    n_parts = -(-len(members) // most)
-    return [members[part::n_parts] for part in range(n_parts)]

@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from threading import RLock
 from typing import Any
 
@@ -20,10 +21,11 @@ from . import memory
 from .cohorts import Cohort, run_all
 from .data import Pool
 from .epochs import Tools
+from .lifting.families import Families
 from .members import Member, kind_of_member
 from .obstacles import NeedsKeras, why_not_compiled, why_not_kept, why_not_predicted
-from .parts import Cutting, Families
-from .predictions import start_predicting
+from .parts import Cutting
+from .predictions import Predictions
 from .programs import Programs
 from .reference import ReferenceTrainer
 from .requests import FitRequest, FitResult, PredictRequest
@@ -107,9 +109,16 @@ class Engine:
     def predict(self, requests: Sequence[PredictRequest]) -> list[Arrays | Exception]:
         """The outputs of every request's model; an exception where one failed."""
         with _one_at_a_time:
-            seen: Seen = {}
-            started = [_or_error(self._start_predicting, request, seen) for request in requests]
-            return [one if isinstance(one, Exception) else _or_error(one) for one in started]
+            compiled = [request for request in requests if self._predicts(request)]
+            predictions = Predictions(_structures, _families, _programs, not self._to_the_bit)
+            started = iter(predictions.start(compiled))
+            answers = [
+                next(started)
+                if self._predicts(request)
+                else partial(self._reference.predict, request)
+                for request in requests
+            ]
+            return [one if isinstance(one, Exception) else _or_error(one) for one in answers]
 
     def _why_by_keras(self, request: FitRequest) -> str | None:
         return "form='keras'" if self._form == "keras" else why_not_compiled(request)
@@ -129,12 +138,8 @@ class Engine:
                 self._told.add(reason)
         return self._reference.fit(request)
 
-    def _start_predicting(self, request: PredictRequest, seen: Seen) -> Callable[[], Arrays]:
-        if self._form != "keras" and why_not_predicted(request) is None:
-            may_be_quick = not self._to_the_bit
-            return start_predicting(request, _structures, _programs, seen, may_be_quick)
-        outputs = self._reference.predict(request)
-        return lambda: outputs
+    def _predicts(self, request: PredictRequest) -> bool:
+        return self._form != "keras" and why_not_predicted(request) is None
 
     def _together(self, requests: Sequence[FitRequest]) -> list[FitResult | Exception]:
         """Train requests that the compiled forms can answer."""

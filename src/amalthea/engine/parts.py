@@ -7,18 +7,15 @@ takes less time than preparing several.
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 from .costs import Form, choose_forms, may_round, seconds_together, work_of_epoch
-from .lifting.families import Family, family_of, frame, skeleton
-from .lifting.rules import NotWoven
+from .grouping import grouped
+from .lifting.families import Families, Family, frame, skeleton
 from .members import Member
 from .room import bytes_of_lane
-from .structures import Structure
 
-FAMILIES_KEPT = 256
 _Group = list[Member]
 
 
@@ -29,34 +26,6 @@ class Part:
     form: Form
     family: Family
     members: list[Member]
-
-
-class Families:
-    """The families that were woven before, by their structures."""
-
-    def __init__(self) -> None:
-        self._known: OrderedDict[tuple[str, ...], Family | None] = OrderedDict()
-
-    def clear(self) -> None:
-        self._known.clear()
-
-    def of(self, members: Sequence[Member]) -> Family | None:
-        """The family of these members' structures; None where they have none."""
-        structures = {member.structure.key: member.structure for member in members}
-        keys = tuple(sorted(structures))
-        if keys not in self._known:
-            self._known[keys] = _family_or_none([structures[key] for key in keys])
-        self._known.move_to_end(keys)
-        while len(self._known) > FAMILIES_KEPT:
-            self._known.popitem(last=False)
-        return self._known[keys]
-
-
-def _family_or_none(structures: Sequence[Structure]) -> Family | None:
-    try:
-        return family_of(structures)
-    except NotWoven:
-        return None
 
 
 class Cutting:
@@ -81,12 +50,12 @@ class Cutting:
 
     def parts(self, members: Sequence[Member]) -> list[Part]:
         cut: list[Part] = []
-        for group in _grouped(members, _size):
+        for group in grouped(members, _size):
             woven = [member for member in group if self._may_be_woven(member)]
             own = [member for member in group if not self._may_be_woven(member)]
-            for alike in _grouped(own, lambda member: member.structure.key):
+            for alike in grouped(own, lambda member: member.structure.key):
                 cut += self._formed(Family.of_one(alike[0].structure), alike)
-            for alike in _grouped(woven, lambda member: frame(member.structure)):
+            for alike in grouped(woven, lambda member: frame(member.structure)):
                 cut += self._woven(alike)
         return cut
 
@@ -96,16 +65,16 @@ class Cutting:
 
     def _woven(self, members: _Group) -> list[Part]:
         """Members of one size and with equal batches, which may be rounded otherwise."""
-        plain = _grouped(members, lambda member: skeleton(member.structure))
+        plain = grouped(members, lambda member: skeleton(member.structure))
         plain.sort(key=lambda group: work_of_epoch(group[0].structure, group[0]).elements)
         parts: list[Part] = []
         for group in self._cheapest(plain) if self._forced in (None, "stacked") else plain:
-            family = self._families.of(group)
+            family = self._family(group)
             formed = self._formed(family, group) if family else []
             if not formed or any(_wasteful(part) for part in formed):
                 formed = []
-                for alike in _grouped(group, lambda member: skeleton(member.structure)):
-                    own = self._families.of(alike)
+                for alike in grouped(group, lambda member: skeleton(member.structure)):
+                    own = self._family(alike)
                     formed += self._formed(own, alike) if own else self._by_structure(alike)
             parts += formed
         return parts
@@ -113,7 +82,7 @@ class Cutting:
     def _by_structure(self, members: _Group) -> list[Part]:
         return [
             part
-            for alike in _grouped(members, lambda member: member.structure.key)
+            for alike in grouped(members, lambda member: member.structure.key)
             for part in self._formed(Family.of_one(alike[0].structure), alike)
         ]
 
@@ -129,8 +98,11 @@ class Cutting:
         return apart
 
     def _seconds(self, members: _Group) -> float:
-        family = self._families.of(members)
+        family = self._family(members)
         return seconds_together(family.structure, members) if family else float("inf")
+
+    def _family(self, members: _Group) -> Family | None:
+        return self._families.of([member.structure for member in members])
 
     def _formed(self, family: Family, members: _Group) -> list[Part]:
         structure, first = family.structure, members[0]
@@ -156,10 +128,3 @@ def _size(member: Member) -> Hashable:
         request.validation_freq,
         request.initial_epoch % request.validation_freq,
     )
-
-
-def _grouped(members: Sequence[Member], key: Callable[[Member], Hashable]) -> list[_Group]:
-    groups: dict[Hashable, _Group] = {}
-    for member in members:
-        groups.setdefault(key(member), []).append(member)
-    return list(groups.values())

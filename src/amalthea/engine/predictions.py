@@ -1,50 +1,176 @@
-"""Predictions in compiled programs, batches of one shape each."""
+"""Predictions in compiled programs, batches of one shape each.
+
+All batches have ``batch_size`` rows, the last one filled up with copies of the last row: so no
+row's output depends on how many came with it. Small models that predict at the same time do it in
+one program, those of one family (:mod:`.lifting.families`) in its lanes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
 import numpy as np
 
-from .costs import effort_for_predicting
+from .costs import effort_for_predicting, in_parts, lanes_for, most_lanes, predicts_together
+from .data import Pool
+from .grouping import grouped
+from .lanes import Stacked
+from .lifting.families import Families, Family, frame, skeleton
 from .programs import Effort, Programs
 from .requests import PredictRequest
-from .rows import Arrays, count_rows, map_arrays, take
-from .steps import weights_of
-from .structures import Seen, Structures
+from .rows import Arrays, Rows, count_rows, leaves, map_arrays, take
+from .steps import State, state_to_predict
+from .structures import Seen, Structure, Structures
+
+MOST_BYTES_STACKED = 2**22  # of inputs: beyond, one model at a time reads them where they are
 
 
-def start_predicting(
-    request: PredictRequest,
-    structures: Structures,
-    programs: Programs,
-    seen: Seen,
-    may_be_quick: bool,
-) -> Callable[[], Arrays]:
-    """Set the device to work; what is returned waits for the outputs.
+@dataclass(frozen=True, eq=False)
+class _Prediction:
+    request: PredictRequest
+    structure: Structure
+    state: State
 
-    All batches have ``batch_size`` rows, the last one filled up with copies of the last row: so
-    no row's output depends on how many came with it.
-    """
-    n_rows, size = count_rows(request.x), request.batch_size
-    weights = request.weights or weights_of(request.model)
-    batches: list[Any] = []
-    program: Any = None
-    for start in range(0, n_rows, size):
-        rows = np.minimum(np.arange(start, start + size), n_rows - 1)
-        x = take(request.x, rows)
-        if program is None:
-            step = structures.of_predict(request, x, seen)
-            key = ("predict", step.key)
-            effort = effort_for_predicting(step.work) if may_be_quick else Effort.FULL
-            program = programs.prepare(key, step, weights, x, effort=effort).result()
-        outputs, weights = program(weights, x)
-        batches.append(outputs)
+    @property
+    def n_batches(self) -> int:
+        return -(-count_rows(self.request.x) // self.request.batch_size)
 
-    def outputs_of_all_rows() -> Arrays:
-        joined = jax.tree.map(lambda *parts: np.concatenate(parts), *batches)
-        return map_arrays(lambda array: array[:n_rows], joined)
 
-    return outputs_of_all_rows
+Started = Callable[[], Arrays]  # waits for the outputs
+
+
+class Predictions:
+    """Sets the device to work; what is returned for each request waits for the outputs."""
+
+    def __init__(
+        self, structures: Structures, families: Families, programs: Programs, may_round: bool
+    ) -> None:
+        self._structures, self._families, self._programs = structures, families, programs
+        self._may_round = may_round
+
+    def start(self, requests: Sequence[PredictRequest]) -> list[Started | Exception]:
+        seen: Seen = {}
+        started: dict[int, Started | Exception] = {}
+        number: dict[_Prediction, int] = {}
+        for place, request in enumerate(requests):
+            try:
+                number[self._prediction(request, seen)] = place
+            except Exception as error:
+                started[place] = error
+        for together in self._groups(list(number)):
+            start = self._alone if len(together) == 1 else self._together
+            try:
+                outputs = start(together)
+            except Exception as error:
+                started.update({number[one]: error for one in together})
+            else:
+                started.update(zip(map(number.__getitem__, together), outputs, strict=True))
+        return [started[place] for place in range(len(requests))]
+
+    def _prediction(self, request: PredictRequest, seen: Seen) -> _Prediction:
+        state = state_to_predict(request.model, request.weights)
+        return _Prediction(request, self._structures.of_predict(request, state, seen), state)
+
+    def _groups(self, predictions: Sequence[_Prediction]) -> list[list[_Prediction]]:
+        """Those that are predicted in one program."""
+        alone = [[one] for one in predictions if not self._may_stack(one)]
+        several = [one for one in predictions if self._may_stack(one)]
+        groups = grouped(several, lambda one: (one.n_batches, frame(one.structure)))
+        return alone + [part for group in groups for part in self._parts(group)]
+
+    def _may_stack(self, one: _Prediction) -> bool:
+        step = one.structure.train.whole
+        assert step is not None
+        n_bytes = sum(array.nbytes for array in leaves(one.request.x))
+        return self._may_round and n_bytes <= MOST_BYTES_STACKED and predicts_together(step.work)
+
+    def _parts(self, group: list[_Prediction]) -> list[list[_Prediction]]:
+        """As much of a group in one program as possible."""
+        if self._family(group) is None:
+            alike = grouped(group, lambda one: skeleton(one.structure))
+            if len(alike) == 1:
+                return [[one] for one in group]
+            return [part for some in alike for part in self._parts(some)]
+        return in_parts(group, most_lanes())
+
+    def _family(self, group: Sequence[_Prediction]) -> Family | None:
+        return self._families.of([one.structure for one in group])
+
+    def _alone(self, predictions: Sequence[_Prediction]) -> list[Started]:
+        (prediction,) = predictions
+        request, state = prediction.request, prediction.state
+        step = prediction.structure.train.whole
+        assert step is not None
+        effort = effort_for_predicting(step.work) if self._may_round else Effort.FULL
+        program: Any = None
+        batches: list[Any] = []
+        for rows in _batches(count_rows(request.x), request.batch_size):
+            x = take(request.x, rows)
+            if program is None:
+                key = ("predict", step.key)
+                program = self._programs.prepare(key, step, state, x, effort=effort).result()
+            state, outputs = program(state, x)
+            batches.append(outputs)
+        return [partial(_joined, batches, count_rows(request.x))]
+
+    def _together(self, predictions: Sequence[_Prediction]) -> list[Started]:
+        family, size = self._family(predictions), predictions[0].request.batch_size
+        assert family is not None
+        step = family.structure.train.whole
+        assert step is not None
+        padding = [predictions[-1]] * (lanes_for(len(predictions)) - len(predictions))
+        seats = [*predictions, *padding]
+        state = Stacked([family.places[seat.structure.key] for seat in seats]).join(
+            [seat.state for seat in seats]
+        )
+        pool = Pool()
+        rows = [pool.shared(Rows(seat.request.x, None)) for seat in seats]
+        whole = {id(one.x): Rows(_in_batches(one.x, size), None) for one in rows}
+        (x,), which = pool.stacked([whole[id(one.x)] for one in rows])
+
+        def predict(state: State, which: Any, x: Arrays) -> Any:
+            return step(state, map_arrays(lambda array: array[which], x))
+
+        axes: Any = (State(0, 0, 0, None, 0), 0, None)  # type: ignore[arg-type]
+        effort = effort_for_predicting(step.work)
+        batches: list[Any] = []
+        for batch in range(predictions[0].n_batches):
+            given = (state, which, map_arrays(lambda array, n=batch: array[:, n], x))  # type: ignore[misc]
+            program = self._programs.prepare(
+                ("predict together", step.key), jax.vmap(predict, axes), *given, effort=effort
+            )
+            state, outputs = program.result()(*given)
+            batches.append(outputs)
+        return _one_by_one(batches, [count_rows(one.request.x) for one in predictions])
+
+
+def _one_by_one(batches: Sequence[Any], n_rows: Sequence[int]) -> list[Started]:
+    fetched: list[Any] = []
+
+    def outputs_of(lane: int) -> Arrays:
+        if not fetched:  # all at once, when the first is asked for
+            fetched.extend(jax.tree.map(np.asarray, batch) for batch in batches)
+        return _joined([jax.tree.map(lambda a: a[lane], one) for one in fetched], n_rows[lane])
+
+    return [partial(outputs_of, lane) for lane in range(len(n_rows))]
+
+
+def _joined(batches: Sequence[Any], n_rows: int) -> Arrays:
+    joined = jax.tree.map(lambda *parts: np.concatenate(parts), *batches)
+    return map_arrays(lambda array: array[:n_rows], joined)
+
+
+def _batches(n_rows: int, size: int) -> list[np.ndarray]:
+    """The rows of each batch."""
+    rows = np.arange(-(-n_rows // size) * size)
+    return list(np.minimum(rows, n_rows - 1).reshape(-1, size))
+
+
+def _in_batches(x: Arrays, size: int) -> Arrays:
+    """All rows as arrays of shape (n_batches, size, ...)."""
+    rows = np.concatenate(_batches(count_rows(x), size))
+    return map_arrays(lambda array: array.reshape(-1, size, *array.shape[1:]), take(x, rows))

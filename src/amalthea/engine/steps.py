@@ -42,12 +42,12 @@ def state_of(model: keras.Model) -> State:
     return State(*([variable.value for variable in group] for group in variables_of(model)))
 
 
-def weights_of(model: keras.Model) -> tuple[Arrays, Arrays]:
-    """What a prediction needs of the state."""
-    return (
-        [variable.value for variable in model.trainable_variables],
-        [variable.value for variable in model.non_trainable_variables],
-    )
+def state_to_predict(model: keras.Model, weights: tuple[Arrays, Arrays] | None = None) -> State:
+    """What a prediction needs of the state; ``weights`` in place of the model's own."""
+    if weights is None:
+        groups = (model.trainable_variables, model.non_trainable_variables)
+        weights = [variable.value for variable in groups[0]], [v.value for v in groups[1]]
+    return State(list(weights[0]), list(weights[1]), [], [])
 
 
 def put_state(model: keras.Model, state: State) -> None:
@@ -72,6 +72,6 @@ def test_step(model: keras.Model, state: State, data: Any) -> tuple[State, dict[
     return State(trainable, non_trainable, state.optimizer, metrics), logs
 
 
-def predict_step(model: keras.Model, weights: tuple[Arrays, Arrays], x: Any) -> tuple[Any, Any]:
-    outputs, non_trainable = model.predict_step(weights, (x,))
-    return outputs, (weights[0], non_trainable)
+def predict_step(model: keras.Model, state: State, x: Any) -> tuple[State, Any]:
+    outputs, non_trainable = model.predict_step((state.trainable, state.non_trainable), (x,))
+    return state._replace(non_trainable=non_trainable), outputs

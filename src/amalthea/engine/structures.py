@@ -30,7 +30,6 @@ from .steps import (
     test_step,
     train_step,
     variables_of,
-    weights_of,
 )
 from .work import Work
 
@@ -147,18 +146,20 @@ class Structures:
                 model.optimizer.build(model.trainable_variables)
         return known, state_of(model)._replace(metrics=known.no_metrics)
 
-    def of_predict(self, request: PredictRequest, x: Arrays, seen: Seen) -> TracedStep:
-        """The step that predicts a batch like ``x``."""
+    def of_predict(self, request: PredictRequest, state: State, seen: Seen) -> Structure:
+        """The step that predicts a batch, in the place of one that trains."""
         model = request.model
         number = self._number(model, seen)
-        key = (request.batch_size, number, _shapes(x), *_settings())
+        key = (request.batch_size, number, _shapes(request.x), *_settings())
         # A model without a likeness keeps its steps, as Keras's keep their predict function.
         known = self._known if number is not None else self._own.setdefault(model, OrderedDict())
-        step: TracedStep | None = known.get(key)
-        if step is None:
-            step = trace(lambda weights, x: predict_step(model, weights, x), weights_of(model), x)
-            _keep(known, key, step, STRUCTURES_KEPT)
-        return step
+        structure: Structure | None = known.get(key)
+        if structure is None:
+            x = _batch_like(Rows(request.x, None), request.batch_size)[0]
+            step = trace(lambda state, x: predict_step(model, state, x), state, x)
+            structure = Structure(step.key, Steps(step, None), None, [], [])
+            _keep(known, key, structure, STRUCTURES_KEPT)
+        return structure
 
     def _trace(self, request: FitRequest, state: State, of_keras: bool) -> Structure:
         model = request.model

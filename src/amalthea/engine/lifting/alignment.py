@@ -11,26 +11,14 @@ from collections.abc import Sequence
 from difflib import SequenceMatcher
 from typing import Any
 
-from .flat import Equation, Flat, Number
+from .flat import Equation, Flat
 
 Joint = dict[int, Equation]  # the equation of each variant that takes part
-
-# Parameters that only repeat the shapes of what goes in or comes out, or where an axis is cut.
-_SHAPES = {
-    "broadcast_in_dim": {"shape", "sharding"},
-    "reshape": {"new_sizes", "sharding", "dimensions"},
-    "iota": {"shape", "sharding"},
-    "random_bits": {"shape"},
-    "slice": {"start_indices", "limit_indices"},
-    "split": {"sizes"},
-    "gather": {"slice_sizes"},
-    "pad": {"padding_config"},
-}
 
 
 def align(programs: Sequence[Flat]) -> list[Joint]:
     """Equations of all programs, those that are alike together, each program's in its order."""
-    spelled = [[signature(equation) for equation in program.equations] for program in programs]
+    spelled = [program.signatures for program in programs]
     joints = [{0: equation} for equation in programs[0].equations]
     signs = list(spelled[0])
     places = [list(range(len(signs)))]  # of each program's equations among the joints
@@ -75,15 +63,3 @@ def _with_another(
             woven.append({variant: program.equations[j + step]})
             woven_signs.append(own[j + step])
     return woven, woven_signs, [[moved[at] for at in one] for one in places] + [mine]
-
-
-def signature(equation: Equation) -> tuple[Any, ...]:
-    """What an equation does, whatever the sizes of its arrays."""
-    left_out = _SHAPES.get(equation.name, set())
-    parameters = [(n, str(v)) for n, v in sorted(equation.parameters.items()) if n not in left_out]
-    return (
-        equation.name,
-        tuple(parameters),
-        tuple((len(a.shape), str(a.dtype)) for a in (*equation.takes, *equation.gives)),
-        tuple(isinstance(atom, Number) for atom in equation.inputs),
-    )

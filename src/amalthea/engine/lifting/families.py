@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import OrderedDict
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,7 @@ from .graph import Graph, Numbers
 from .places import AS_IT_IS, InFamily, Place, slots
 from .weaving import NotWoven, Slot, weave
 
+FAMILIES_KEPT = 256
 _GROUPS = ("trainable", "non_trainable", "optimizer")
 
 
@@ -33,6 +35,34 @@ class Family:
     def of_one(cls, structure: Structure) -> Family:
         """A structure by itself, just as it was traced."""
         return cls(structure, {structure.key: AS_IT_IS})
+
+
+class Families:
+    """The families that were woven before, by their structures."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[tuple[str, ...], Family | None] = OrderedDict()
+
+    def clear(self) -> None:
+        self._known.clear()
+
+    def of(self, structures: Sequence[Structure]) -> Family | None:
+        """The family of these structures; None where they have no exact program in common."""
+        distinct = {structure.key: structure for structure in structures}
+        keys = tuple(sorted(distinct))
+        if keys not in self._known:
+            self._known[keys] = _family_or_none([distinct[key] for key in keys])
+        self._known.move_to_end(keys)
+        while len(self._known) > FAMILIES_KEPT:
+            self._known.popitem(last=False)
+        return self._known[keys]
+
+
+def _family_or_none(structures: Sequence[Structure]) -> Family | None:
+    try:
+        return family_of(structures)
+    except NotWoven:
+        return None
 
 
 def skeleton(structure: Structure) -> Hashable:

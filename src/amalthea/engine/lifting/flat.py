@@ -27,6 +27,19 @@ _CALLS = {
 }
 
 
+# Parameters that only repeat the shapes of what goes in or comes out, or where an axis is cut.
+_SHAPES: dict[str, set[str]] = {
+    "broadcast_in_dim": {"shape", "sharding"},
+    "reshape": {"new_sizes", "sharding", "dimensions"},
+    "iota": {"shape", "sharding"},
+    "random_bits": {"shape"},
+    "slice": {"start_indices", "limit_indices"},
+    "split": {"sizes"},
+    "gather": {"slice_sizes"},
+    "pad": {"padding_config"},
+}
+
+
 @dataclass(frozen=True, eq=False)
 class Number:
     """A scalar that is written into a program."""
@@ -59,6 +72,18 @@ class Equation:
     def name(self) -> str:
         return str(self.primitive.name)
 
+    @cached_property
+    def signature(self) -> tuple[Any, ...]:
+        """What it does, whatever the sizes of its arrays."""
+        left_out = _SHAPES.get(self.name, set())
+        named = sorted(self.parameters.items())
+        return (
+            self.name,
+            tuple((name, str(value)) for name, value in named if name not in left_out),
+            tuple((len(a.shape), str(a.dtype)) for a in (*self.takes, *self.gives)),
+            tuple(isinstance(atom, Number) for atom in self.inputs),
+        )
+
     def bind(self, parameters: Mapping[str, Any], inputs: Sequence[Any]) -> list[Any]:
         """What the primitive makes of these arrays."""
         results = self.primitive.bind(*inputs, **parameters)
@@ -74,6 +99,10 @@ class Flat:
     equations: tuple[Equation, ...]
     results: tuple[Atom, ...]
     gives: tuple[Any, ...]
+
+    @cached_property
+    def signatures(self) -> tuple[Any, ...]:
+        return tuple(equation.signature for equation in self.equations)
 
     @cached_property
     def skeleton(self) -> str:
