@@ -22,7 +22,7 @@ from .lanes import Lanes, Lone, Stacked
 from .members import Change, EpochLogs, Look, Member, RunLogs
 from .parts import Part
 from .requests import FitResult
-from .runs import Run
+from .runs import Run, Side
 from .steps import State
 
 Outcome = FitResult | Exception
@@ -76,28 +76,35 @@ class Cohort:
         places = [self._places[seat.structure.key] for seat in self._seats]
         self._lanes: Lanes = Stacked(places) if form.name == "stacked" else Lone(*places)
         self._state = self._lanes.join([*states, *[states[-1]] * len(padding)])
-        first, self._train, self._test, self._several = members[0].request, None, None, None
-        training = [member.request.training for member in self._seats]
-        held = [rows for rows in (seat.request.validation for seat in self._seats) if rows]
+        self._train, self._test, self._several = None, None, None
+        requests = [seat.request for seat in self._seats]
+        held = [request for request in requests if request.validation]
+        training = Side(
+            [request.training for request in requests],
+            [request.batch_size for request in requests],
+            one_order=len({self._order_and_size(seat) for seat in self._seats}) == 1,
+        )
+        validation = Side(
+            [request.validation for request in held if request.validation],
+            [request.validation_batch_size for request in held],
+        )
         most = self._epochs_at_once(form)
         if most > 1:
             self._several = Run(
                 structure,
                 training,
-                held,
-                (first.batch_size, first.validation_batch_size),
+                validation if held else None,
                 self._state,
                 tools,
                 stacked=form.name == "stacked",
-                one_order=len({self._order_key(seat, 0) for seat in self._seats}) == 1,
                 most=most,
             )
             return
         make = FORMS[form.name]
-        self._train = make(structure.train, training, first.batch_size, self._state, tools)
+        self._train = make(structure.train, training.rows, training.sizes, self._state, tools)
         if structure.test is not None:
-            size = first.validation_batch_size
-            self._test = make(structure.test, held, size, self._state, tools)
+            rows, sizes = validation.rows, validation.sizes
+            self._test = make(structure.test, rows, sizes, self._state, tools)
 
     def _epochs_at_once(self, form: Form) -> int:
         looked_at = any(seat.sees_every_epoch for seat in self._seats)
@@ -145,7 +152,11 @@ class Cohort:
         return [known[key] for key in keys]
 
     def _order_key(self, member: Member, ahead: int) -> Any:
-        return member.epoch + ahead, member.request.seed, member.request.shuffle
+        request = member.request
+        return member.epoch + ahead, request.seed, request.shuffle, len(request.training)
+
+    def _order_and_size(self, member: Member) -> Any:
+        return self._order_key(member, 0), member.request.batch_size
 
     def _validate(self) -> EpochLogs | None:
         if self._test is None or not any(member.validates for member in self._here):
@@ -168,13 +179,14 @@ class Cohort:
 
         def after(member: Member) -> Change:
             lane = self._lane[member]
-            values = lambda: np.asarray(self._lanes.values(np.asarray(losses), lane))  # noqa: E731
+            count = -(-len(member.request.training) // member.request.batch_size)
+            values = lambda: np.asarray(self._lanes.values(np.asarray(losses), lane))[:count]  # noqa: E731
             n_batches = member.stops_after(values)
             if n_batches is None or n_batches == len(values()):
                 return Change()
             state = self._lanes.state(before, lane)._replace(metrics=before.metrics)
             request, steps = member.request, member.structure.train
-            again = host_epoch(steps, [request.training], request.batch_size, state, self._tools)
+            again = host_epoch(steps, [request.training], [request.batch_size], state, self._tools)
             rows = member.order[: n_batches * request.batch_size]
             state, by_name, _ = again(state, [rows])
             special[member] = EpochLogs(by_name, Lone())

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import jax
 
-from .grouping import Thing
+from .grouping import Thing, grouped
 from .members import Member
 from .programs import Effort
 from .room import bytes_on_device
@@ -96,13 +96,39 @@ def may_round(structure: Structure, member: Member, to_the_bit: bool) -> bool:
 
 def seconds_together(structure: Structure, members: Sequence[Member]) -> float:
     """What preparing and running them in one stacked program takes."""
-    steps = [structure.train, *([structure.test] if structure.test else [])]
-    traced = [step for one in steps for step in (one.whole, one.rest) if step]
-    operations = sum(step.work.operations for step in traced)
+    operations = structure.train.operations + (structure.test.operations if structure.test else 0)
+    total = _PREPARING + _PREPARING_OPERATION * operations
+    for alike in grouped(members, lambda member: work_of_epoch(structure, member).operations):
+        seconds = _seconds(work_of_epoch(structure, alike[0]))
+        longest = max(member.request.epochs - member.epoch for member in alike)
+        total += seconds.once * longest + seconds.each * _epochs(alike)
+    return total
+
+
+def least_seconds(members: Sequence[Member]) -> float:
+    """What members of one structure take at the least by themselves."""
+    structure = members[0].structure
+    steps = structure.train.operations / 2  # whole and short batches are one step
     seconds = _seconds(work_of_epoch(structure, members[0]))
-    longest = max(member.request.epochs - member.epoch for member in members)
-    run = seconds.once * longest + seconds.each * _epochs(members)
-    return _PREPARING + _PREPARING_OPERATION * operations + run
+    run = seconds.once * members[0].n_epochs_left + seconds.each * _epochs(members)
+    return _PREPARING + _PREPARING_OPERATION * steps + run
+
+
+def may_stack(structure: Structure, member: Member) -> bool:
+    """Whether what a program costs whatever its size is most of an epoch."""
+    work = work_of_epoch(structure, member)
+    seconds = _seconds(work)
+    return jax.default_backend() != "cpu" or (not work.convolves and seconds.once > seconds.each)
+
+
+def is_worth_it(structure: Structure, member: Member, lanes: int) -> bool:
+    """Whether so many lanes for one fit take less time than preparing another program."""
+    seconds = _seconds(work_of_epoch(structure, member))
+    return (seconds.once + seconds.each * lanes) * member.n_epochs_left < _COMPILING
+
+
+def stacked_form(structure: Structure, members: Sequence[Member], lanes: int) -> Form:
+    return Form("stacked", lanes, _effort(work_of_epoch(structure, members[0]), members), True)
 
 
 def shrinks_to(structure: Structure, members: Sequence[Member], lanes: int) -> int | None:
@@ -167,9 +193,9 @@ def _seconds(work: Work) -> _Seconds:
 
 def work_of_epoch(structure: Structure, member: Member) -> Work:
     request = member.request
-    work = structure.train.work(len(request.training) // request.batch_size)
+    work = structure.train.work(len(request.training), request.batch_size)
     if structure.test is not None and request.validation is not None:
-        work += structure.test.work(len(request.validation) // request.validation_batch_size)
+        work += structure.test.work(len(request.validation), request.validation_batch_size)
     return work
 
 

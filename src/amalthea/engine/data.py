@@ -6,7 +6,7 @@ content are told by a few of their rows first and then compared whole, so that e
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import jax
@@ -33,27 +33,42 @@ class Pool:
         """All rows as arrays of the device."""
         return tuple(map_arrays(self._on_device, part) for part in _parts(rows) if part is not None)
 
-    def stacked(self, rows: Sequence[Rows]) -> tuple[Any, np.ndarray]:
-        """Arrays of shape (n_distinct, n_rows, ...), and which of them each fit takes."""
+    def addresses(self, rows: Rows) -> Hashable:
+        """Equal for rows that share their arrays."""
+        return _addresses(rows)
+
+    def bytes_of(self, rows: Rows) -> int:
+        return sum(array.nbytes for array in leaves(_parts(rows)))
+
+    def stacked(
+        self, rows: Sequence[Rows], room: tuple[int, int] | None = None
+    ) -> tuple[Any, np.ndarray]:
+        """Arrays of shape (n_distinct, n_rows, ...), and which of them each fit takes.
+
+        ``room`` has these two numbers, where there is to be room for more than there are.
+        """
         distinct = {_addresses(part): part for part in rows}
         number = {addresses: n for n, addresses in enumerate(distinct)}
         which = np.array([number[_addresses(part)] for part in rows], dtype="int32")
         parts = [tuple(p for p in _parts(part) if p is not None) for part in distinct.values()]
-        return self._stacked(parts), which
+        room = room or (len(parts), max(map(len, distinct.values())))
+        return self._stacked(parts, room), which
 
     def _on_device(self, array: Any) -> Any:
         return self._once(id(array), lambda: jax.device_put(in_keras_floats(array)))
 
-    def _stacked(self, parts: list[Any]) -> Any:
+    def _stacked(self, parts: list[Any], room: tuple[int, int]) -> Any:
         first = parts[0]
         if first is None:
             return None
         if isinstance(first, dict):
-            return {name: self._stacked([part[name] for part in parts]) for name in first}
+            return {name: self._stacked([part[name] for part in parts], room) for name in first}
         if isinstance(first, tuple | list):
-            return type(first)(self._stacked(list(group)) for group in zip(*parts, strict=True))
-        key = tuple(id(array) for array in parts)
-        return self._once(key, lambda: _on_device_stacked(parts))
+            return type(first)(
+                self._stacked(list(group), room) for group in zip(*parts, strict=True)
+            )
+        key = (room, *(id(array) for array in parts))
+        return self._once(key, lambda: _on_device_stacked(parts, room))
 
     def _shared(self, array: np.ndarray) -> np.ndarray:
         if id(array) not in self._first:
@@ -90,5 +105,9 @@ def _equal(one: np.ndarray, other: np.ndarray) -> bool:
     return bool(np.array_equal(flat[0], flat[1]))
 
 
-def _on_device_stacked(parts: list[Any]) -> jax.Array:
-    return jax.device_put(np.stack([in_keras_floats(array) for array in parts]))
+def _on_device_stacked(parts: list[Any], room: tuple[int, int]) -> jax.Array:
+    first = in_keras_floats(parts[0])
+    stacked = np.zeros((*room, *first.shape[1:]), first.dtype)
+    for place, array in zip(stacked, parts, strict=False):
+        place[: len(array)] = in_keras_floats(array)
+    return jax.device_put(stacked)

@@ -20,13 +20,12 @@ from typing import Any, Protocol
 import jax
 import numpy as np
 
+from .batching import Batching, Logs, Steps
 from .data import Pool
 from .programs import Effort, Programs
-from .rows import Rows, map_arrays
+from .rows import Rows
 from .steps import State
-from .structures import Steps
 
-Logs = dict[str, Any]
 Orders = Sequence[np.ndarray]  # the rows of an epoch, for each fit
 
 
@@ -55,22 +54,25 @@ class Tools:
 
 
 def stacked_epoch(
-    steps: Steps, rows: Sequence[Rows], batch_size: int, state: State, tools: Tools
+    batching: Batching, rows: Sequence[Rows], sizes: Sequence[int], state: State, tools: Tools
 ) -> Epoch:
     """``state`` and results have a first axis of fits; the metrics in ``state`` have none."""
     data, which = tools.pool.stacked(rows)
-    axes: Any = (State(0, 0, 0, None, 0), 0, 0, 0, None)  # type: ignore[arg-type]
-    function = jax.vmap(scanned(steps), in_axes=axes)
+    counts = batching.counts(len(rows[0]), sizes[0])
+    axes: Any = (State(0, 0, 0, None, 0), 0, *batching.axes(0), None)  # type: ignore[arg-type]
+    function = jax.vmap(batching.epoch, in_axes=axes)
 
     def arguments(state: State, orders: Orders) -> tuple[Any, ...]:
-        distinct = {id(order): order for order in orders}  # fits of one seed share theirs
-        place = {address: n for n, address in enumerate(distinct)}
-        fits = [place[id(order)] for order in orders]
-        parts = [cut(order, batch_size) for order in distinct.values()]
-        return state, which, *(np.stack(group)[fits] for group in zip(*parts, strict=True)), data
+        asked = list(zip(map(id, orders), sizes, strict=True))
+        distinct = dict(zip(asked, orders, strict=True))  # fits of one seed share theirs
+        place = {key: n for n, key in enumerate(distinct)}
+        fits = [place[key] for key in asked]
+        cut = [batching.cut(order, size, 0) for (_, size), order in distinct.items()]
+        parts = tuple(np.stack(group)[fits] for group in zip(*cut, strict=True))
+        return state, which, parts, counts, data
 
     example = arguments(state, [np.arange(len(part)) for part in rows])
-    program = tools.prepare(("stacked", *steps.key), function, *example)
+    program = tools.prepare(("stacked", *batching.key), function, *example)
 
     def epoch(state: State, orders: Orders) -> tuple[State, Logs, Any]:
         result: tuple[State, Logs, Any] = program.result()(*arguments(state, orders))
@@ -80,26 +82,29 @@ def stacked_epoch(
 
 
 def loop_epoch(
-    steps: Steps, rows: Sequence[Rows], batch_size: int, state: State, tools: Tools
+    batching: Batching, rows: Sequence[Rows], sizes: Sequence[int], state: State, tools: Tools
 ) -> Epoch:
-    (only,) = rows
-    data = tools.pool.on_device(only)
-    example = cut(np.arange(len(only)), batch_size)
-    program = tools.prepare(("loop", *steps.key), scanned(steps), state, None, *example, data)
+    (only,), (size,) = rows, sizes
+    data, counts = tools.pool.on_device(only), batching.counts(len(only), size)
+
+    def arguments(state: State, order: np.ndarray) -> tuple[Any, ...]:
+        return state, None, batching.cut(order, size, 0), counts, data
+
+    example = arguments(state, np.arange(len(only)))
+    program = tools.prepare(("loop", *batching.key), batching.epoch, *example)
 
     def epoch(state: State, orders: Orders) -> tuple[State, Logs, Any]:
-        result: tuple[State, Logs, Any] = program.result()(
-            state, None, *cut(orders[0], batch_size), data
-        )
+        result: tuple[State, Logs, Any] = program.result()(*arguments(state, orders[0]))
         return result
 
     return epoch
 
 
 def host_epoch(
-    steps: Steps, rows: Sequence[Rows], batch_size: int, state: State, tools: Tools
+    batching: Batching, rows: Sequence[Rows], sizes: Sequence[int], state: State, tools: Tools
 ) -> Epoch:
-    (only,) = rows
+    assert isinstance(batching, Steps)
+    (only,), (batch_size,), steps = rows, sizes, batching
     by_size: dict[int, Future[Any]] = {}
     for step, n_rows in ((steps.whole, batch_size), (steps.rest, len(only) % batch_size)):
         if step is not None:
@@ -123,33 +128,3 @@ FORMS: dict[str, Callable[..., Epoch]] = {
     "loop": loop_epoch,
     "steps": host_epoch,
 }
-
-
-def scanned(steps: Steps) -> Callable[..., Any]:
-    """An epoch of one fit as a function; ``which`` of the stacked arrays are its rows."""
-
-    def epoch(state: State, which: Any, batches: Any, rest: Any, data: Any) -> Any:
-        def batch(rows: Any) -> Any:
-            at = rows if which is None else (which, rows)
-            return map_arrays(lambda array: array[at], data)
-
-        logs: Logs = {}
-        losses = []
-        if steps.whole is not None:
-            whole = steps.whole
-            state, every = jax.lax.scan(lambda s, rows: whole(s, batch(rows)), state, batches)
-            logs = {name: values[-1] for name, values in every.items()}
-            losses.append(every["loss"])
-        if steps.rest is not None:
-            state, logs = steps.rest(state, batch(rest))
-            losses.append(logs["loss"][None])
-        return state, logs, jax.numpy.concatenate(losses)
-
-    return epoch
-
-
-def cut(order: np.ndarray, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Row numbers as whole batches, shape (n_batches, batch_size), and the short last batch."""
-    order = order.astype("int32")
-    whole = len(order) // batch_size * batch_size
-    return order[:whole].reshape(-1, batch_size), order[whole:]

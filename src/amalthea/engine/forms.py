@@ -161,7 +161,7 @@ class Engine:
                         number_of[member] = number
                 new = [member for member in number_of if number_of[member] in dict(numbered)]
                 waiting += new
-            cutting = Cutting(_families, self._form, room, self._to_the_bit)
+            cutting = Cutting(_families, _programs, self._form, room, self._to_the_bit)
             for part in cutting.parts(waiting):
                 cohort = _or_error(Cohort, part, tools)
                 if isinstance(cohort, Exception):  # all fail with it

@@ -10,10 +10,21 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
-from .costs import Form, choose_forms, may_round, seconds_together, work_of_epoch
+from .costs import (
+    Form,
+    choose_forms,
+    is_worth_it,
+    least_seconds,
+    may_round,
+    may_stack,
+    seconds_together,
+    stacked_form,
+    work_of_epoch,
+)
 from .grouping import grouped
 from .lifting.families import Families, Family, frame, skeleton
 from .members import Member
+from .programs import Programs
 from .room import bytes_of_lane
 
 _Group = list[Member]
@@ -34,6 +45,7 @@ class Cutting:
     Parameters
     ----------
     families : Families
+    programs : Programs
     forced : {"stacked", "loop", "steps"} or None
         None chooses.
     room : float
@@ -43,57 +55,92 @@ class Cutting:
     """
 
     def __init__(
-        self, families: Families, forced: str | None, room: float, to_the_bit: bool
+        self,
+        families: Families,
+        programs: Programs,
+        forced: str | None,
+        room: float,
+        to_the_bit: bool,
     ) -> None:
-        self._families, self._forced = families, forced
+        self._families, self._programs, self._forced = families, programs, forced
         self._room, self._to_the_bit = room, to_the_bit
 
     def parts(self, members: Sequence[Member]) -> list[Part]:
-        cut: list[Part] = []
-        for group in grouped(members, _size):
-            woven = [member for member in group if self._may_be_woven(member)]
-            own = [member for member in group if not self._may_be_woven(member)]
-            for alike in grouped(own, lambda member: member.structure.key):
-                cut += self._formed(Family.of_one(alike[0].structure), alike)
-            for alike in grouped(woven, lambda member: frame(member.structure)):
-                cut += self._woven(alike)
-        return cut
+        woven = [member for member in members if self._may_be_woven(member)]
+        own = [member for member in members if not self._may_be_woven(member)]
+        parts: list[Part] = []
+        for alike in grouped(own, lambda member: (_size(member), member.structure.key)):
+            parts += self._formed(Family.of_one(alike[0].structure), alike)
+        for alike in grouped(woven, lambda member: frame(member.structure, one_step=True)):
+            parts += self._woven(alike)
+        return parts
 
     def _may_be_woven(self, member: Member) -> bool:
         free = may_round(member.structure, member, self._to_the_bit)
         return free and not member.needs_all_variables
 
     def _woven(self, members: _Group) -> list[Part]:
-        """Members of one size and with equal batches, which may be rounded otherwise."""
+        """Members whose rows are alike, and which may be rounded otherwise."""
         plain = grouped(members, lambda member: skeleton(member.structure))
-        plain.sort(key=lambda group: work_of_epoch(group[0].structure, group[0]).elements)
-        parts: list[Part] = []
-        for group in self._cheapest(plain) if self._forced in (None, "stacked") else plain:
+        small = [group for group in plain if self._may_stack(group)]
+        small.sort(key=lambda group: work_of_epoch(group[0].structure, group[0]).elements)
+        parts = [part for group in plain if group not in small for part in self._by_one(group)]
+        for group in self._cheapest(small):
             family = self._family(group)
-            formed = self._formed(family, group) if family else []
-            if not formed or any(_wasteful(part) for part in formed):
-                formed = []
-                for alike in grouped(group, lambda member: skeleton(member.structure)):
-                    own = self._family(alike)
-                    formed += self._formed(own, alike) if own else self._by_structure(alike)
+            several = len(group) > 1 or self._forced == "stacked"
+            if several and family is not None:
+                parts += self._stacked(family, group)
+            else:
+                parts += self._among_others(group[0]) or self._by_one(group)
+        return parts
+
+    def _may_stack(self, group: _Group) -> bool:
+        if self._forced is not None:
+            return self._forced == "stacked"
+        return may_stack(group[0].structure, group[0]) and self._family(group) is not None
+
+    def _stacked(self, family: Family, group: _Group) -> list[Part]:
+        parts = []
+        for alike in grouped(group, _batches):
+            formed = self._formed(family, alike)
+            if any(part.form.name != "stacked" for part in formed):
+                formed = self._by_one(alike)
             parts += formed
         return parts
 
-    def _by_structure(self, members: _Group) -> list[Part]:
-        return [
-            part
-            for alike in grouped(members, lambda member: member.structure.key)
-            for part in self._formed(Family.of_one(alike[0].structure), alike)
-        ]
+    def _among_others(self, member: Member) -> list[Part]:
+        """A lone fit in a lane of a program that is there."""
+        for family in self._families.with_another(member.structure):
+            known = self._programs.run_shapes(family.structure.key)
+            lanes = min((shape.lanes for shape in known), default=None)
+            if lanes is not None and is_worth_it(family.structure, member, lanes):
+                form = stacked_form(family.structure, [member], lanes)
+                return [Part(form, family, [member])]
+        return []
+
+    def _by_one(self, members: _Group) -> list[Part]:
+        """One at a time, in programs for all that differ in scalars alone."""
+        parts = []
+        for alike in grouped(members, lambda member: (_size(member), skeleton(member.structure))):
+            family = self._families.of([member.structure for member in alike])
+            if family is not None:
+                parts += self._formed(family, alike)
+                continue
+            for same in grouped(alike, lambda member: member.structure.key):
+                parts += self._formed(Family.of_one(same[0].structure), same)
+        return parts
 
     def _cheapest(self, groups: list[_Group]) -> list[_Group]:
         """Neighbours by size, woven together where that is expected to take less time."""
         if len(groups) < 2:
             return groups
+        together = [member for group in groups for member in group]
+        seconds = self._seconds(together)
+        if seconds <= 2 * min(least_seconds(group) for group in groups):
+            return [together]
         middle = len(groups) // 2
         apart = [*self._cheapest(groups[:middle]), *self._cheapest(groups[middle:])]
-        together = [member for group in groups for member in group]
-        if self._seconds(together) <= sum(self._seconds(group) for group in apart):
+        if seconds <= sum(self._seconds(group) for group in apart):
             return [together]
         return apart
 
@@ -102,27 +149,34 @@ class Cutting:
         return seconds_together(family.structure, members) if family else float("inf")
 
     def _family(self, members: _Group) -> Family | None:
-        return self._families.of([member.structure for member in members])
+        return self._families.of([member.structure for member in members], one_step=True)
 
     def _formed(self, family: Family, members: _Group) -> list[Part]:
         structure, first = family.structure, members[0]
-        step = structure.train.whole or structure.train.rest
-        assert step is not None
-        bytes_each = bytes_of_lane(family.places[first.structure.key].put(first.state), step.work)
+        state = family.places[first.structure.key].put(first.state)
+        work = structure.train.work(first.request.batch_size, first.request.batch_size)
+        bytes_each = bytes_of_lane(state, work)
         formed = choose_forms(
             structure, members, bytes_each, self._forced, self._room, self._to_the_bit
         )
         return [Part(form, family, some) for form, some in formed]
 
 
-def _wasteful(part: Part) -> bool:
-    """Whether a program for models of several kinds would be run for one fit at a time."""
-    return part.form.lanes == 1 and not part.family.is_plain
+def _batches(member: Member) -> Hashable:
+    """What fits of one program have to have in common."""
+    request, held = member.request, member.request.validation
+    return (
+        -(-len(request.training) // request.batch_size),
+        -(-len(held) // request.validation_batch_size) if held else None,
+        request.validation_freq,
+        request.initial_epoch % request.validation_freq,
+    )
 
 
 def _size(member: Member) -> Hashable:
     request, held = member.request, member.request.validation
     return (
+        request.batch_size,
         len(request.training),
         len(held) if held else None,
         request.validation_freq,

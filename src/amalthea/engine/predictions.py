@@ -15,12 +15,13 @@ from typing import Any
 import jax
 import numpy as np
 
+from .batching import Steps
 from .costs import effort_for_predicting, in_parts, lanes_for, most_lanes, predicts_together
 from .data import Pool
 from .grouping import grouped
 from .lanes import Stacked
 from .lifting.families import Families, Family, frame, skeleton
-from .programs import Effort, Programs
+from .programs import Effort, Programs, TracedStep
 from .requests import PredictRequest
 from .rows import Arrays, Rows, count_rows, leaves, map_arrays, take
 from .steps import State, state_to_predict
@@ -83,8 +84,7 @@ class Predictions:
         return alone + [part for group in groups for part in self._parts(group)]
 
     def _may_stack(self, one: _Prediction) -> bool:
-        step = one.structure.train.whole
-        assert step is not None
+        step = _step(one.structure)
         n_bytes = sum(array.nbytes for array in leaves(one.request.x))
         return self._may_round and n_bytes <= MOST_BYTES_STACKED and predicts_together(step.work)
 
@@ -103,8 +103,7 @@ class Predictions:
     def _alone(self, predictions: Sequence[_Prediction]) -> list[Started]:
         (prediction,) = predictions
         request, state = prediction.request, prediction.state
-        step = prediction.structure.train.whole
-        assert step is not None
+        step = _step(prediction.structure)
         effort = effort_for_predicting(step.work) if self._may_round else Effort.FULL
         program: Any = None
         batches: list[Any] = []
@@ -120,8 +119,7 @@ class Predictions:
     def _together(self, predictions: Sequence[_Prediction]) -> list[Started]:
         family, size = self._family(predictions), predictions[0].request.batch_size
         assert family is not None
-        step = family.structure.train.whole
-        assert step is not None
+        step = _step(family.structure)
         padding = [predictions[-1]] * (lanes_for(len(predictions)) - len(predictions))
         seats = [*predictions, *padding]
         state = Stacked([family.places[seat.structure.key] for seat in seats]).join(
@@ -146,6 +144,13 @@ class Predictions:
             state, outputs = program.result()(*given)
             batches.append(outputs)
         return _one_by_one(batches, [count_rows(one.request.x) for one in predictions])
+
+
+def _step(structure: Structure) -> TracedStep:
+    assert isinstance(structure.train, Steps)
+    step = structure.train.whole
+    assert step is not None
+    return step
 
 
 def _one_by_one(batches: Sequence[Any], n_rows: Sequence[int]) -> list[Started]:

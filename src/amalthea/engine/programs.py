@@ -12,7 +12,7 @@ import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from functools import cached_property
 from typing import Any
@@ -64,7 +64,8 @@ class TracedStep:
     key: str
     work: Work
     result_like: Any  # shapes and types of what it returns
-    frame: Any  # of batches and logs: shapes, types and names
+    frame: Any  # shapes, types and names of a row of its batches, and of its logs
+    n_rows: int  # of a batch
     _call: Callable[..., Any]
     _program: Any = None
 
@@ -96,10 +97,11 @@ def trace(function: Callable[..., Any], *arguments: Any) -> TracedStep:
     def step(*given: Any) -> Any:
         return jax.tree.unflatten(result, call(*jax.tree.leaves(given)))
 
-    data = arguments[1:]
-    shapes = [(leaf.shape, str(leaf.dtype)) for leaf in jax.tree.leaves((data, like[1:]))]
-    frame = (*shapes, str(jax.tree.structure((data, like[1:]))))
-    return TracedStep(digest.hexdigest(), work, like, frame, step, program)
+    data = jax.tree.leaves(arguments[1:])
+    rows = tuple((leaf.shape[1:], str(leaf.dtype)) for leaf in data)
+    logs = tuple((leaf.shape, str(leaf.dtype)) for leaf in jax.tree.leaves(like[1:]))
+    frame = rows, logs, str(jax.tree.structure((arguments[1:], like[1:])))
+    return TracedStep(digest.hexdigest(), work, like, frame, data[0].shape[0], step, program)
 
 
 def compiled_by() -> list[Any]:
@@ -107,16 +109,55 @@ def compiled_by() -> list[Any]:
     return [getattr(jax.config, name) for name in _COMPILED_BY]
 
 
+@dataclass(frozen=True)
+class RunShape:
+    """The room that a program has for fits, rows and batches (see :mod:`.runs`)."""
+
+    lanes: int
+    most: int  # epochs in one call
+    n_distinct: int  # sets of rows
+    n_rows: int
+    n_batches: int
+    one_order: bool
+
+    def with_rows(self, n_rows: int, n_batches: int) -> RunShape:
+        return replace(self, n_rows=n_rows, n_batches=n_batches)
+
+    def has_room_for(self, other: RunShape) -> bool:
+        same = (self.lanes, self.most, self.one_order) == (other.lanes, other.most, other.one_order)
+        return (
+            same
+            and self.n_distinct >= other.n_distinct
+            and self.n_rows >= other.n_rows
+            and self.n_batches >= other.n_batches
+        )
+
+
 class Programs:
     """Compiled programs by key; the least recently used goes when there are too many."""
 
     def __init__(self, kept: int = PROGRAMS_KEPT) -> None:
+        self._run_shapes: dict[str, list[RunShape]] = {}
         self._kept = kept
         self._compiled: OrderedDict[Any, Future[Any]] = OrderedDict()
         self.compilations = 0
 
     def clear(self) -> None:
         self._compiled.clear()
+        self._run_shapes.clear()
+
+    def remember(self, key: str, shape: RunShape) -> None:
+        """There is a program of this shape for the structure of that key."""
+        known = self._run_shapes.setdefault(key, [])
+        if shape not in known:
+            known.append(shape)
+
+    def run_shapes(self, key: str) -> list[RunShape]:
+        return self._run_shapes.get(key, [])
+
+    def run_shape(self, key: str, least: RunShape) -> RunShape | None:
+        """Of the programs for a structure one that has room for so much."""
+        return next((one for one in self.run_shapes(key) if one.has_room_for(least)), None)
 
     def prepare(
         self,

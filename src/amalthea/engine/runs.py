@@ -2,7 +2,8 @@
 
 A call of a program from Python costs more than an epoch of a small fit takes. So where no callback
 wants to see each epoch, some dozens of them, each with its validation, are one call. The number of
-epochs is an argument: one program serves whatever is left to train.
+epochs is an argument, and so is the number of batches where one step serves all of them: then one
+program serves fits with more and with fewer rows.
 """
 
 from __future__ import annotations
@@ -15,10 +16,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .epochs import Logs, Orders, Tools, cut, scanned
+from .batching import Batching, Logs, OneStep
+from .epochs import Orders, Tools
+from .programs import RunShape
 from .rows import Rows
 from .steps import State
 from .structures import Structure
+
+_BYTES_OF_ROOM = 2**22  # of rows that are not there
 
 
 class Run:
@@ -27,44 +32,57 @@ class Run:
     Parameters
     ----------
     structure : Structure
-    training, held : sequence of Rows
-        For each lane; ``held`` is empty where nothing is validated.
-    batch_sizes : tuple of two int
-        For training and for validation.
+    training : Side
+    held : Side or None
+        None where nothing is validated.
     state : State
         An example of what it will be called with.
     tools : Tools
     stacked : bool
         Whether the state has a first axis of lanes; else there is one lane.
-    one_order : bool
-        Whether all lanes take their rows in the same order.
     most : int
     """
 
     def __init__(
         self,
         structure: Structure,
-        training: Sequence[Rows],
-        held: Sequence[Rows],
-        batch_sizes: tuple[int, int],
+        training: Side,
+        held: Side | None,
         state: State,
         tools: Tools,
         *,
         stacked: bool,
-        one_order: bool,
         most: int,
     ) -> None:
-        self.most = most
-        self._batch_size, self.one_order = batch_sizes[0], one_order or not stacked
-        place = tools.pool.stacked if stacked else _lone(tools)
-        self._fixed: tuple[Any, ...] = (*place(training), None, None, None)
-        if held:
-            rows = cut(np.arange(len(held[0])), batch_sizes[1])
-            self._fixed = (*place(training), *place(held), rows)
-        function = _epochs(structure, stacked=stacked, one_order=self.one_order, most=most)
-        example = [[np.arange(len(rows)) for rows in training[: 1 if self.one_order else None]]]
+        lanes = len(training.rows) if stacked else 1
+        self._shape = shape = training.shape(structure, most, lanes, tools, held is not None)
+        self.most, self.one_order = most, training.one_order or not stacked
+        self._training, self._lanes = training, () if self.one_order else (lanes,)
+        train, test = structure.train, structure.test
+        self._fixed: tuple[Any, ...] = (
+            *_on_device(training, shape, tools, stacked),
+            train.counts(training.n_rows, training.sizes[0]),
+        )
+        self._train = train
+        axes: tuple[Any, ...] = (_STATES, train.axes(None if self.one_order else 0)[0])
+        axes += (None, 0, train.axes(None)[1])
+        if held and test is not None:
+            orders = [np.arange(len(rows)) for rows in held.rows]
+            cut = [test.cut(o, size, 0) for o, size in zip(orders, held.sizes, strict=True)]
+            parts = (
+                tuple(np.stack(group) for group in zip(*cut, strict=True)) if stacked else cut[0]
+            )
+            counts = test.counts(held.n_rows, held.sizes[0])
+            self._fixed += (*_on_device(held, None, tools, stacked), parts, counts)
+            axes += (None, 0, *test.axes(0))
+        else:
+            self._fixed += (None, None, (), ())
+            axes += (None, None, None, None)
+        function = _epochs(structure, axes if stacked else None, most)
+        example = [[np.arange(len(rows)) for rows in self._of_orders(training.rows)]]
         key = ("run", stacked, most, structure.key)
         self._program = tools.prepare(key, function, *self._arguments(state, example))
+        tools.programs.remember(structure.key, shape)
 
     def __call__(self, state: State, orders: Sequence[Orders]) -> tuple[State, Logs, Logs]:
         """Train for one epoch with each of these orders, given for every lane or for all in one.
@@ -75,16 +93,60 @@ class Run:
         state, training, held = self._program.result()(*self._arguments(state, orders))
         return state, training, held
 
+    def _of_orders(self, lanes: Sequence[Any]) -> Sequence[Any]:
+        return lanes[:1] if self.one_order else lanes
+
     def _arguments(self, state: State, orders: Sequence[Orders]) -> tuple[Any, ...]:
         """``orders`` as arrays of ``most`` epochs, the last of which may not be looked at."""
-        parts = [cut(order, self._batch_size) for of_epoch in orders for order in of_epoch]
-        lanes = () if self.one_order else (len(orders[0]),)
-        batches, rests = (_filled(group, self.most, lanes) for group in zip(*parts, strict=True))
-        return state, np.int32(len(orders)), batches, rests, *self._fixed
+        sizes, room = self._of_orders(self._training.sizes), self._shape.n_batches
+        cut: dict[tuple[int, int], tuple[np.ndarray, ...]] = {}  # fits of one seed share theirs
+        parts = []
+        for of_epoch in orders:
+            for order, size in zip(of_epoch, sizes, strict=True):
+                key = id(order), size
+                if key not in cut:
+                    cut[key] = self._train.cut(order, size, room)
+                parts.append(cut[key])
+        filled = tuple(_filled(group, self.most, self._lanes) for group in zip(*parts, strict=True))
+        return state, np.int32(len(orders)), filled, *self._fixed
 
 
-def _lone(tools: Tools) -> Callable[[Sequence[Rows]], tuple[Any, None]]:
-    return lambda rows: (tools.pool.on_device(rows[0]), None)
+class Side:
+    """The rows of each lane, all in as many batches, and the sizes of their batches."""
+
+    def __init__(self, rows: Sequence[Rows], sizes: Sequence[int], one_order: bool = False) -> None:
+        self.rows, self.sizes, self.one_order = rows, sizes, one_order
+
+    @property
+    def n_rows(self) -> int:
+        return len(self.rows[0])
+
+    def shape(
+        self, structure: Structure, most: int, lanes: int, tools: Tools, validates: bool
+    ) -> RunShape:
+        """Room for these rows: that of a program that is there, or enough for some more."""
+        distinct = len({tools.pool.addresses(rows) for rows in self.rows})
+        n_rows, size = max(map(len, self.rows)), self.sizes[0]
+        own = RunShape(lanes, most, distinct, n_rows, -(-n_rows // size), self.one_order)
+        if not isinstance(structure.train, OneStep) or validates:
+            return own
+        known = tools.programs.run_shape(structure.key, own)
+        if known is not None:
+            return known
+        more = n_rows + n_rows // 2  # all rows, where three folds share them
+        if tools.pool.bytes_of(self.rows[0]) / n_rows * (more - n_rows) > _BYTES_OF_ROOM:
+            return own
+        return own.with_rows(more, -(-more // size))
+
+
+_STATES: Any = State(0, 0, 0, None, 0)  # type: ignore[arg-type]
+
+
+def _on_device(side: Side, shape: RunShape | None, tools: Tools, stacked: bool) -> tuple[Any, Any]:
+    if not stacked:
+        return tools.pool.on_device(side.rows[0]), None
+    room = (shape.n_distinct, shape.n_rows) if shape else None
+    return tools.pool.stacked(side.rows, room)
 
 
 def _filled(parts: Sequence[np.ndarray], most: int, lanes: tuple[int, ...]) -> np.ndarray:
@@ -95,26 +157,20 @@ def _filled(parts: Sequence[np.ndarray], most: int, lanes: tuple[int, ...]) -> n
     return filled.reshape(most, *lanes, *shape)
 
 
-def _epochs(
-    structure: Structure, *, stacked: bool, one_order: bool, most: int
-) -> Callable[..., Any]:
+def _epochs(structure: Structure, axes: Any, most: int) -> Callable[..., Any]:
     """``n_epochs`` epochs, as a function of everything that differs between calls."""
-    test = structure.test
-    epoch = _with_validation(structure)
+    test, stacked = structure.test, axes is not None
+    epoch = _with_validation(structure.train, test, structure.no_metrics)
     if stacked:
-        own: Any = None if one_order else 0
-        states: Any = State(0, 0, 0, None, 0)  # type: ignore[arg-type]
-        epoch = jax.vmap(epoch, in_axes=(states, own, own, None, 0, None, 0, None))
+        epoch = jax.vmap(epoch, in_axes=axes)
 
-    def run(
-        state: State, n_epochs: Any, batches: Any, rests: Any, *fixed: Any
-    ) -> tuple[State, Logs, Logs]:
-        lanes = (state.optimizer[0].shape[0],) if stacked else ()
+    def run(state: State, n_epochs: Any, parts: Any, *fixed: Any) -> tuple[State, Logs, Logs]:
+        lanes = (jax.tree.leaves(state[:3])[0].shape[0],) if stacked else ()
 
         def another(number: Any, carry: Any) -> Any:
             state, *logs = carry
             state = state._replace(metrics=structure.no_metrics)
-            state, *new = epoch(state, batches[number], rests[number], *fixed)
+            state, *new = epoch(state, jax.tree.map(lambda part: part[number], parts), *fixed)
             state = state._replace(metrics=[] if stacked else state.metrics)
             return state, *jax.tree.map(lambda all, one: all.at[number].set(one), logs, new)
 
@@ -129,26 +185,27 @@ def _epochs(
     return run
 
 
-def _with_validation(structure: Structure) -> Callable[..., Any]:
+def _with_validation(
+    train: Batching, test: Batching | None, no_metrics: Sequence[Any]
+) -> Callable[..., Any]:
     """One epoch of one fit, and a look at the rows that it validates on."""
-    train = scanned(structure.train)
-    test = scanned(structure.test) if structure.test is not None else None
 
     def epoch(
         state: State,
-        batches: Any,
-        rest: Any,
+        parts: Any,
         data: Any,
         which: Any,
+        counts: Any,
         held: Any,
         which_held: Any,
-        held_rows: Any,
+        held_parts: Any,
+        held_counts: Any,
     ) -> tuple[State, Logs, Logs]:
-        state, logs, _ = train(state, which, batches, rest, data)
+        state, logs, _ = train.epoch(state, which, parts, counts, data)
         if test is None:
             return state, logs, {}
-        state = state._replace(metrics=structure.no_metrics)
-        state, of_held, _ = test(state, which_held, *held_rows, held)
+        state = state._replace(metrics=list(no_metrics))
+        state, of_held, _ = test.epoch(state, which_held, held_parts, held_counts, held)
         return state, logs, of_held
 
     return epoch

@@ -15,6 +15,7 @@ import keras
 import numpy as np
 
 from .batches import EpochBatches, as_they_stand
+from .batching import Batching, Steps
 from .initial_values import initial_values
 from .likeness import likeness
 from .obstacles import NeedsKeras
@@ -31,7 +32,6 @@ from .steps import (
     train_step,
     variables_of,
 )
-from .work import Work
 
 STRUCTURES_KEPT = 1024
 LIKENESSES_KEPT = 256  # some 30 kB each
@@ -46,31 +46,6 @@ _TRACED_BY = (
 
 
 @dataclass(frozen=True, eq=False)
-class Steps:
-    """One step on a whole batch, and one on the short last batch; None where there is no such."""
-
-    whole: TracedStep | None
-    rest: TracedStep | None
-
-    @property
-    def key(self) -> tuple[str | None, ...]:
-        return tuple(step.key if step else None for step in (self.whole, self.rest))
-
-    @property
-    def logs_like(self) -> dict[str, Any]:
-        """Shapes and types of the logs of a step."""
-        step = self.rest or self.whole
-        assert step is not None
-        logs: dict[str, Any] = step.result_like[1]
-        return logs
-
-    def work(self, n_batches: int) -> Work:
-        """The work of one epoch."""
-        whole = self.whole.work.times(n_batches) if self.whole else Work()
-        return whole + (self.rest.work if self.rest else Work())
-
-
-@dataclass(frozen=True, eq=False)
 class Structure:
     """Fits of equal structure can share programs.
 
@@ -80,8 +55,8 @@ class Structure:
     """
 
     key: str
-    train: Steps
-    test: Steps | None
+    train: Batching
+    test: Batching | None
     no_metrics: list[np.ndarray]
     metrics: list[Any] = field(repr=False)
     steady: bool = False

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import jax
 import numpy as np
 
+from ..batching import Batching, OneStep, Steps, replace_settings
 from ..programs import TracedStep
 from ..steps import State
-from ..structures import Steps, Structure
-from .flat import Flat
+from ..structures import Structure
 from .graph import Graph, Numbers
 from .places import AS_IT_IS, InFamily, Place, slots
 from .weaving import NotWoven, Slot, weave
@@ -29,50 +29,63 @@ class Family:
 
     structure: Structure
     places: Mapping[str, Place]
-    is_plain: bool = True  # they differ in scalars alone
+    members: tuple[Structure, ...]
 
     @classmethod
     def of_one(cls, structure: Structure) -> Family:
         """A structure by itself, just as it was traced."""
-        return cls(structure, {structure.key: AS_IT_IS})
+        return cls(structure, {structure.key: AS_IT_IS}, (structure,))
 
 
 class Families:
-    """The families that were woven before, by their structures."""
+    """The families that were woven before, by their structures.
+
+    Structures with ``one_step`` may have batches of other sizes, and get one step for whole and for
+    short batches.
+    """
 
     def __init__(self) -> None:
-        self._known: OrderedDict[tuple[str, ...], Family | None] = OrderedDict()
+        self._known: OrderedDict[Hashable, Family | None] = OrderedDict()
 
     def clear(self) -> None:
         self._known.clear()
 
-    def of(self, structures: Sequence[Structure]) -> Family | None:
+    def of(self, structures: Sequence[Structure], one_step: bool = False) -> Family | None:
         """The family of these structures; None where they have no exact program in common."""
         distinct = {structure.key: structure for structure in structures}
-        keys = tuple(sorted(distinct))
-        if keys not in self._known:
-            self._known[keys] = _family_or_none([distinct[key] for key in keys])
-        self._known.move_to_end(keys)
+        return self._of([distinct[key] for key in sorted(distinct)], one_step)
+
+    def with_another(self, structure: Structure) -> Iterator[Family]:
+        """Families with one step, the latest first, and this structure as one more in them."""
+        wanted = frame(structure, one_step=True)
+        for family in reversed(list(self._known.values())):
+            if family is None or not isinstance(family.structure.train, OneStep):
+                continue
+            if structure.key in family.places:
+                yield family
+            elif frame(family.members[0], one_step=True) == wanted:
+                more = self._of([*family.members, structure], one_step=True)
+                if more is not None:
+                    yield more
+
+    def _of(self, structures: Sequence[Structure], one_step: bool) -> Family | None:
+        key = (one_step, *(structure.key for structure in structures))
+        if key not in self._known:
+            self._known[key] = _family_or_none(structures, one_step)
+        self._known.move_to_end(key)
         while len(self._known) > FAMILIES_KEPT:
             self._known.popitem(last=False)
-        return self._known[keys]
+        return self._known[key]
 
 
-def _family_or_none(structures: Sequence[Structure]) -> Family | None:
+def _family_or_none(structures: Sequence[Structure], one_step: bool) -> Family | None:
     try:
-        return family_of(structures)
+        return family_of(structures, one_step)
     except NotWoven:
         return None
 
 
-def skeleton(structure: Structure) -> Hashable:
-    """Equal for structures of a family that differ in scalars alone."""
-    steps = [structure.train, *([structure.test] if structure.test else [])]
-    traced = [step for one in steps for step in (one.whole, one.rest)]
-    return frame(structure), *(step.flat.skeleton if step else None for step in traced)
-
-
-def family_of(structures: Sequence[Structure]) -> Family:
+def family_of(structures: Sequence[Structure], one_step: bool = False) -> Family:
     """The family of these structures.
 
     Raises
@@ -81,121 +94,179 @@ def family_of(structures: Sequence[Structure]) -> Family:
         Where they have no program in common that is exact.
     """
     first = structures[0]
-    if any(frame(one) != frame(first) for one in structures):
+    if any(frame(one, one_step) != frame(first, one_step) for one in structures):
         raise NotWoven("other batches, metrics or logs")
-    numbers = Numbers(len(structures))
-    layout = _Layout([_state_like(one) for one in structures])
-    train, test = _woven([one.train for one in structures], layout, numbers), None
+    weaver = _Steps([_traced(one.train) for one in structures])
+    make = weaver.one_step if one_step else weaver.steps
+    train, test = make([_traced(one.train) for one in structures]), None
     if first.test is not None:
-        test = _woven([one.test for one in structures if one.test], layout, numbers)
-    steady = all(one.steady for one in structures)
-    key = hashlib.sha256(str((train.key, test and test.key, first.key)).encode()).hexdigest()
-    places = {one.key: layout.place(variant, numbers) for variant, one in enumerate(structures)}
-    merged = Structure(key, train, test, first.no_metrics, first.metrics, steady)
-    return Family(merged, places, len({skeleton(one) for one in structures}) == 1)
-
-
-def frame(structure: Structure) -> Hashable:
-    """What all of a family have in common: batches, logs, and how metrics begin."""
-    steps = [structure.train, *([structure.test] if structure.test else [])]
-    traced = [step for one in steps for step in (one.whole, one.rest)]
-    return (
-        tuple(step.frame if step else None for step in traced),
-        tuple((value.shape, value.tobytes()) for value in structure.no_metrics),
+        test = make([_traced(one.test) for one in structures if one.test])
+    begin = [(value.shape, value.tobytes()) for value in first.no_metrics]
+    text = str((train.key, test and test.key, begin, one_step))
+    merged = Structure(
+        hashlib.sha256(text.encode()).hexdigest(),
+        train,
+        test,
+        first.no_metrics,
+        first.metrics,
+        all(one.steady for one in structures),
     )
+    return Family(merged, weaver.places(structures), tuple(structures))
 
 
-def _state_like(structure: Structure) -> State:
-    step = structure.train.whole or structure.train.rest
-    assert step is not None
-    like: State = step.result_like[0]
-    return like
+def skeleton(structure: Structure) -> Hashable:
+    """Equal for structures that differ in scalars alone."""
+    programs = (step.flat.skeleton if step else None for step in _all_steps(structure))
+    return frame(structure), *programs
 
 
-class _Layout:
-    """The groups of arrays in the states of a family."""
+def frame(structure: Structure, one_step: bool = False) -> Hashable:
+    """What all of a family have in common: batches, logs, and how metrics begin."""
+    steps = _all_steps(structure)
+    begin = tuple((value.shape, value.tobytes()) for value in structure.no_metrics)
+    if one_step:
+        pairs = (steps[:2], steps[2:])
+        frames = (next((one.frame for one in pair if one), None) for pair in pairs)
+        return structure.test is None, begin, *frames
+    return begin, *((step.frame, step.n_rows) if step else None for step in steps)
 
-    def __init__(self, states: Sequence[State]) -> None:
-        self.states = states
-        self.slots = {name: slots([getattr(state, name) for state in states]) for name in _GROUPS}
 
-    def place(self, variant: int, numbers: Numbers) -> Place:
+def _all_steps(structure: Structure) -> list[TracedStep | None]:
+    batchings = [structure.train, *([structure.test] if structure.test else [])]
+    return [step for one in map(_traced, batchings) for step in (one.whole, one.rest)]
+
+
+def _traced(batching: Batching) -> Steps:
+    assert isinstance(batching, Steps)
+    return batching
+
+
+class _Steps:
+    """The steps of a family, one after the other, and what each model's settings are for them."""
+
+    def __init__(self, steps: Sequence[Steps]) -> None:
+        self._states: list[State] = [one.all[0].result_like[0] for one in steps]
+        self._slots = {
+            name: slots([getattr(state, name) for state in self._states]) for name in _GROUPS
+        }
+        self._settings: list[list[np.ndarray]] = [[] for _ in steps]
+
+    def steps(self, all_steps: Sequence[Steps]) -> Steps:
+        """A step for whole batches and one for the short one, each with settings of its own."""
+        return Steps(
+            self._settled([one.whole for one in all_steps]),
+            self._settled([one.rest for one in all_steps]),
+        )
+
+    def one_step(self, all_steps: Sequence[Steps]) -> OneStep:
+        """One step for all batches."""
+        variants = [(n, step) for n, one in enumerate(all_steps) for step in one.all]
+        step, numbers = self._woven(variants)
+        first = len(self._settings[0])
+        place = {(n, id(traced)): variant for variant, (n, traced) in enumerate(variants)}
+        for n, one in enumerate(all_steps):
+            for traced in (one.all[0], one.all[-1]):
+                self._settings[n] += numbers.of(place[n, id(traced)])
+        size = max(traced.n_rows for _, traced in variants)
+        return OneStep(step, size, first, len(numbers.kinds))
+
+    def places(self, structures: Sequence[Structure]) -> dict[str, Place]:
+        return {one.key: self._place(n) for n, one in enumerate(structures)}
+
+    def _settled(self, steps: Sequence[TracedStep | None]) -> TracedStep | None:
+        variants = [(n, step) for n, step in enumerate(steps) if step is not None]
+        if not variants:
+            return None
+        step, numbers = self._woven(variants)
+        first = len(self._settings[0])
+        for variant, (n, _) in enumerate(variants):
+            self._settings[n] += numbers.of(variant)
+        end = first + len(numbers.kinds)
+
+        def with_its_settings(state: State, data: Any) -> Any:
+            after, logs = step(replace_settings(state, state.settings[first:end]), data)
+            return replace_settings(after, state.settings), logs
+
+        key = f"{step.key} {first}"
+        return TracedStep(
+            key, step.work, step.result_like, step.frame, step.n_rows, with_its_settings
+        )
+
+    def _woven(self, variants: Sequence[tuple[int, TracedStep]]) -> tuple[TracedStep, Numbers]:
+        steps = [step for _, step in variants]
+        takes, gives = self._arguments(variants)
+        numbers = Numbers(len(variants))
+        graph = Graph(numbers)
+        results = weave([step.flat for step in steps], takes, gives, graph)
+        text = str((graph.text(results), numbers.kinds))
+        key = hashlib.sha256(text.encode()).hexdigest()
+        call, work = graph.function(results)
+        like = steps[0].result_like
+        counts = [*(len(self._slots[name]) for name in _GROUPS), len(like[0].metrics)]
+        step = _as_step(call, counts, jax.tree.structure(like[1]))
+        size = max(one.n_rows for one in steps)
+        return TracedStep(key, work, like, steps[0].frame, size, step), numbers
+
+    def _arguments(
+        self, variants: Sequence[tuple[int, TracedStep]]
+    ) -> tuple[list[Slot], list[Slot]]:
+        """Arguments and results: the state by groups, then what all have alike."""
+        takes: list[Slot] = []
+        gives: list[Slot] = []
+        offsets = [0] * len(variants)
+        for name in _GROUPS:
+            for slot in self._slots[name]:
+                own = [slot.places[n] for n, _ in variants]
+                if all(place is None for place in own):
+                    raise NotWoven("a step without a part of the state")
+                pairs = zip(own, offsets, strict=True)
+                places = tuple(None if place is None else place + o for place, o in pairs)
+                gives.append(Slot(places, passes=len(takes)))
+                takes.append(Slot(places))
+            offsets = [
+                offset + len(getattr(self._states[n], name))
+                for offset, (n, _) in zip(offsets, variants, strict=True)
+            ]
+        program = variants[0][1].flat
+        for place in range(len(program.takes) - offsets[0]):
+            takes.append(Slot(tuple(offset + place for offset in offsets)))
+        for place in range(len(program.gives) - offsets[0]):
+            gives.append(Slot(tuple(offset + place for offset in offsets)))
+        return takes, gives
+
+    def _place(self, n: int) -> Place:
         where, own, room = [], [], []
         for name in _GROUPS:
-            arrays = getattr(self.states[variant], name)
-            mine = {s.places[variant]: n for n, s in enumerate(self.slots[name])}
+            arrays = getattr(self._states[n], name)
+            mine = {slot.places[n]: number for number, slot in enumerate(self._slots[name])}
             where.append(tuple(mine[place] for place in range(len(arrays))))
             own.append(tuple(tuple(array.shape) for array in arrays))
-            room.append(tuple(self._room(name, slot) for slot in self.slots[name]))
-        return InFamily(tuple(where), tuple(own), tuple(room), tuple(numbers.of(variant)))
+            room.append(tuple(self._room(name, slot) for slot in self._slots[name]))
+        return InFamily(tuple(where), tuple(own), tuple(room), tuple(self._settings[n]))
 
     def _room(self, name: str, slot: Slot) -> tuple[tuple[int, ...], Any]:
         arrays = [
             getattr(state, name)[place]
-            for state, place in zip(self.states, slot.places, strict=True)
+            for state, place in zip(self._states, slot.places, strict=True)
             if place is not None
         ]
         shape = tuple(max(sizes) for sizes in zip(*(a.shape for a in arrays), strict=True))
         return shape, np.dtype(arrays[0].dtype)
 
 
-def _woven(steps: Sequence[Steps], layout: _Layout, numbers: Numbers) -> Steps:
-    wholes = [one.whole for one in steps if one.whole]
-    rests = [one.rest for one in steps if one.rest]
-    return Steps(
-        _woven_step(wholes, layout, numbers) if wholes else None,
-        _woven_step(rests, layout, numbers) if rests else None,
-    )
+def _as_step(
+    call: Callable[[Sequence[Any], Any], list[Any]], counts: Sequence[int], of_logs: Any
+) -> Callable[[State, Any], tuple[State, Any]]:
+    """A woven program as a step; ``counts`` of arrays in each group of the state."""
 
-
-def _woven_step(steps: Sequence[TracedStep], layout: _Layout, numbers: Numbers) -> TracedStep:
-    programs = [step.flat for step in steps]
-    takes, gives = _arguments(programs, steps, layout)
-    graph = Graph(numbers)
-    results = weave(programs, takes, gives, graph)
-    text = (graph.text(results), numbers.kinds)
-    key = hashlib.sha256(str(text).encode()).hexdigest()
-    call, work = graph.function(results)
-    counts = [len(layout.slots[name]) for name in _GROUPS]
-    logs_like = steps[0].result_like[1]
-    n_metrics = len(steps[0].result_like[0].metrics)
-
-    def step(state: State, data: Any) -> tuple[State, dict[str, Any]]:
-        groups = (state.trainable, state.non_trainable, state.optimizer, state.metrics)
-        arrays = [*jax.tree.leaves(list(groups)), *jax.tree.leaves(data)]
-        found = call(arrays, state.settings)
-        cut = []
-        for count in (*counts, n_metrics):
-            cut.append(found[:count])
+    def step(state: State, data: Any) -> tuple[State, Any]:
+        found = call(jax.tree.leaves((state[:4], data)), state.settings)
+        groups = []
+        for count in counts:
+            groups.append(found[:count])
             found = found[count:]
-        logs = jax.tree.unflatten(jax.tree.structure(logs_like), found)
-        return State(cut[0], cut[1], cut[2], cut[3], state.settings), logs
+        trainable, non_trainable, optimizer, metrics = groups
+        after = State(trainable, non_trainable, optimizer, metrics, state.settings)
+        return after, jax.tree.unflatten(of_logs, found)
 
-    return TracedStep(key, work, steps[0].result_like, steps[0].frame, step)
-
-
-def _arguments(
-    programs: Sequence[Flat], steps: Sequence[TracedStep], layout: _Layout
-) -> tuple[list[Slot], list[Slot]]:
-    """Arguments and results of the programs: the state by groups, then what all have alike."""
-    variants = range(len(programs))
-    takes: list[Slot] = []
-    gives: list[Slot] = []
-    offsets = [0] * len(programs)
-    for name in _GROUPS:
-        for slot in layout.slots[name]:
-            places = tuple(
-                None if place is None else place + offset
-                for place, offset in zip(slot.places, offsets, strict=True)
-            )
-            gives.append(Slot(places, passes=len(takes)))
-            takes.append(Slot(places))
-        offsets = [
-            offset + len(getattr(layout.states[variant], name))
-            for variant, offset in zip(variants, offsets, strict=True)
-        ]
-    for place in range(len(programs[0].takes) - offsets[0]):
-        takes.append(Slot(tuple(offset + place for offset in offsets)))
-    for place in range(len(programs[0].gives) - offsets[0]):
-        gives.append(Slot(tuple(offset + place for offset in offsets)))
-    return takes, gives
+    return step

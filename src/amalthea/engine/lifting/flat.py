@@ -42,7 +42,7 @@ _SHAPES: dict[str, set[str]] = {
 
 @dataclass(frozen=True, eq=False)
 class Number:
-    """A scalar that is written into a program."""
+    """A scalar that is written into a program, or an array of a few of them."""
 
     value: Any
     dtype: Any
@@ -121,7 +121,12 @@ class Flat:
 
 
 def _spelled(atom: Atom) -> Any:
-    return (str(atom.dtype), atom.weak) if isinstance(atom, Number) else atom
+    if isinstance(atom, Number):
+        return np.shape(atom.value), str(atom.dtype), atom.weak
+    return atom
+
+
+MOST_NUMBERS = 16  # in a constant that may differ between programs
 
 
 def flatten(program: ClosedJaxpr) -> Flat:
@@ -133,16 +138,20 @@ class _Flattening:
     def __init__(self, program: ClosedJaxpr) -> None:
         self._program = program
         self._constants: list[np.ndarray] = []
+        self._constant: dict[int, Atom] = {}
         self._equations: list[Equation] = []
         self._n_values = 0
 
     def flat(self) -> Flat:
         closed = self._program
         arguments = [self._new() for _ in closed.jaxpr.invars]
-        self._places_of_constants = list(_all_constants(closed))
-        places = {id(constant): self._new() for constant in self._places_of_constants}
-        self._constant = places
-        self._constants = [np.asarray(constant) for constant in self._places_of_constants]
+        for constant in _all_constants(closed):
+            array: Any = np.asarray(constant)
+            if array.size <= MOST_NUMBERS:
+                self._constant[id(constant)] = Number(array, array.dtype, False)
+            elif id(constant) not in self._constant:
+                self._constant[id(constant)] = self._new()
+                self._constants.append(array)
         results = self._write(closed.jaxpr, closed.consts, arguments)
         return Flat(
             tuple(variable.aval for variable in closed.jaxpr.invars),

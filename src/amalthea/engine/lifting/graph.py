@@ -105,6 +105,16 @@ class Graph:
             self._text.append(key)
         return self._known[key][0]
 
+    def array_of(self, scalars: Sequence[Value], shape: tuple[int, ...], dtype: Any) -> Value:
+        """Scalars as an array of that shape."""
+        if not shape:
+            return scalars[0]
+
+        def call(*values: Any) -> list[Any]:
+            return [jnp.stack(values).reshape(shape)]
+
+        return self.node(("array of", shape), call, scalars, [(shape, dtype)])[0]
+
     def node(
         self,
         key: Hashable,

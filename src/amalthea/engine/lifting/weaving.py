@@ -20,6 +20,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from . import rules
 from .alignment import Joint, align
 from .flat import Equation, Flat, Number
@@ -155,10 +157,8 @@ class _Weaver:
         """For each variant its own source, with that shape."""
         numbers = [atom for atom in (atoms or {}).values() if isinstance(atom, Number)]
         if len(numbers) == len(sources) and len({number.key for number in numbers}) > 1:
-            vector: list[Any] = [None] * len(self._programs)
-            for variant, number in zip(sources, numbers, strict=True):
-                vector[variant] = number.value
-            return self._graph.number(tuple(vector), numbers[0].dtype)
+            if len({np.shape(number.value) for number in numbers}) == 1:
+                return self._numbers(dict(zip(sources, numbers, strict=True)))
         distinct: dict[int, Value] = {}
         for value in sources.values():
             distinct.setdefault(value.number, self._graph.cut_to(value, shape))
@@ -168,6 +168,18 @@ class _Weaver:
             which[variant] = order.index(value.number)
         choice: Vector = tuple(which)
         return self._graph.chosen(choice, list(distinct.values()))
+
+    def _numbers(self, numbers: dict[int, Number]) -> Value:
+        """Numbers of one shape that differ: inputs of the program."""
+        some = next(iter(numbers.values()))
+        flat = {variant: np.ravel(number.value) for variant, number in numbers.items()}
+        scalars = []
+        for place in range(np.size(some.value)):
+            vector: list[Any] = [None] * len(self._programs)
+            for variant, values in flat.items():
+                vector[variant] = values[place]
+            scalars.append(self._graph.number(tuple(vector), some.dtype))
+        return self._graph.array_of(scalars, np.shape(some.value), some.dtype)
 
 
 def _by_shapes(joint: Joint) -> list[Joint]:
