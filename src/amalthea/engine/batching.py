@@ -154,7 +154,7 @@ class OneStep:
 
     def cut(self, order: np.ndarray, size: int, room: int = 0) -> tuple[np.ndarray, ...]:
         """Row numbers, shape (room, self.size); those that are not there are 0."""
-        n_batches = -(-len(order) // size)
+        n_batches, size = -(-len(order) // size), min(size, self.size)
         padded = np.zeros(n_batches * size, "int32")
         padded[: len(order)] = order
         rows = np.zeros((max(room, n_batches), self.size), "int32")

@@ -23,7 +23,7 @@ _PER_OPERATION, _PER_ELEMENT, _PER_MULTIPLICATION = 1.5e-7, 4e-10, 5e-11
 _TRACING_STACKED = 0.08  # seconds more to trace and compile a stacked program than a loop
 _COMPILING = 0.4  # seconds to compile a small program well
 _SLOWER = 6e-10  # seconds more for each number written, when compiled with little effort
-_LITTLE = 0.1  # seconds that may be lost so, before some effort is better
+_LITTLE, _MUCH = 0.1, 4.0  # seconds that may be lost so, before some and full effort are better
 # Seconds to trace and compile a stacked program with little effort, and for each operation in it.
 _PREPARING, _PREPARING_OPERATION = 0.1, 1e-3
 _LANES = (2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64)
@@ -123,8 +123,8 @@ def may_stack(structure: Structure, member: Member) -> bool:
 
 def is_worth_it(structure: Structure, member: Member, lanes: int) -> bool:
     """Whether so many lanes for one fit take less time than preparing another program."""
-    seconds = _seconds(work_of_epoch(structure, member))
-    return (seconds.once + seconds.each * lanes) * member.n_epochs_left < _COMPILING
+    each = _seconds(work_of_epoch(structure, member)).each
+    return each * (lanes - 1) * member.n_epochs_left < _COMPILING
 
 
 def stacked_form(structure: Structure, members: Sequence[Member], lanes: int) -> Form:
@@ -218,7 +218,7 @@ def _lone_form(work: Work) -> str:
 
 def _effort(work: Work, members: Sequence[Member]) -> Effort:
     lost = work.elements * _epochs(members) * _SLOWER
-    if lost >= _COMPILING or work.halves:
+    if lost >= _MUCH or work.halves:
         return Effort.FULL
     return Effort.LITTLE if lost < _LITTLE else Effort.SOME
 

@@ -25,6 +25,7 @@ from .grouping import grouped
 from .lifting.families import Families, Family, frame, skeleton
 from .members import Member
 from .programs import Programs
+from .structures import Structure
 from .room import bytes_of_lane
 
 _Group = list[Member]
@@ -110,10 +111,14 @@ class Cutting:
 
     def _among_others(self, member: Member) -> list[Part]:
         """A lone fit in a lane of a program that is there."""
-        for family in self._families.with_another(member.structure):
+
+        def has_program(structure: Structure) -> bool:
+            return bool(self._programs.run_shapes(structure.key))
+
+        for family in self._families.with_another(member.structure, has_program):
             known = self._programs.run_shapes(family.structure.key)
-            lanes = min((shape.lanes for shape in known), default=None)
-            if lanes is not None and is_worth_it(family.structure, member, lanes):
+            lanes = min(shape.lanes for shape in known)
+            if is_worth_it(family.structure, member, lanes):
                 form = stacked_form(family.structure, [member], lanes)
                 return [Part(form, family, [member])]
         return []

@@ -82,7 +82,8 @@ class Run:
         example = [[np.arange(len(rows)) for rows in self._of_orders(training.rows)]]
         key = ("run", stacked, most, structure.key)
         self._program = tools.prepare(key, function, *self._arguments(state, example))
-        tools.programs.remember(structure.key, shape)
+        if stacked:
+            tools.programs.remember(structure.key, shape)
 
     def __call__(self, state: State, orders: Sequence[Orders]) -> tuple[State, Logs, Logs]:
         """Train for one epoch with each of these orders, given for every lane or for all in one.

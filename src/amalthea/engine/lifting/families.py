@@ -55,17 +55,19 @@ class Families:
         distinct = {structure.key: structure for structure in structures}
         return self._of([distinct[key] for key in sorted(distinct)], one_step)
 
-    def with_another(self, structure: Structure) -> Iterator[Family]:
-        """Families with one step, the latest first, and this structure as one more in them."""
+    def with_another(
+        self, structure: Structure, has_program: Callable[[Structure], bool]
+    ) -> Iterator[Family]:
+        """Of the families that have a program, the latest first, and this structure in them."""
         wanted = frame(structure, one_step=True)
         for family in reversed(list(self._known.values())):
-            if family is None or not isinstance(family.structure.train, OneStep):
+            if family is None or not has_program(family.structure):
                 continue
             if structure.key in family.places:
                 yield family
             elif frame(family.members[0], one_step=True) == wanted:
                 more = self._of([*family.members, structure], one_step=True)
-                if more is not None:
+                if more is not None and has_program(more.structure):
                     yield more
 
     def _of(self, structures: Sequence[Structure], one_step: bool) -> Family | None:

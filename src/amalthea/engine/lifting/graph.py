@@ -27,6 +27,7 @@ class Value:
 
 @dataclass(frozen=True, eq=False)
 class _Node:
+    key: Hashable
     call: Callable[..., Sequence[Any]]
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
@@ -77,14 +78,12 @@ class Graph:
         self._nodes: list[_Node] = []
         self._n_values = 0
         self._known: dict[Hashable, list[Value]] = {}
-        self._arguments: list[int] = []
+        self._given: list[Value] = []
         self._places: list[tuple[int, str, int]] = []
-        self._text: list[Any] = []
 
     def argument(self, shape: tuple[int, ...], dtype: Any) -> Value:
         value = self._new(shape, dtype)
-        self._arguments.append(value.number)
-        self._text.append(("argument", shape, str(dtype)))
+        self._given.append(value)
         return value
 
     def constant(self, array: np.ndarray) -> Value:
@@ -102,7 +101,6 @@ class Graph:
             value = self._new((), np.dtype(kind))
             self._known[key] = [value]
             self._places.append((value.number, kind, place))
-            self._text.append(key)
         return self._known[key][0]
 
     def array_of(self, scalars: Sequence[Value], shape: tuple[int, ...], dtype: Any) -> Value:
@@ -129,9 +127,8 @@ class Graph:
             values = [self._new(shape, dtype) for shape, dtype in gives]
             work = work or Work(1, sum(prod(value.shape) for value in values))
             into, out = (tuple(value.number for value in some) for some in (inputs, values))
-            self._nodes.append(_Node(call, into, out, work))
+            self._nodes.append(_Node(key, call, into, out, work))
             self._known[full] = values
-            self._text.append(full)
         return self._known[full]
 
     def apply(
@@ -182,7 +179,8 @@ class Graph:
         self, results: Sequence[Value]
     ) -> tuple[Callable[[Sequence[Any], Any], list[Any]], Work]:
         """The program as a function of its arguments and of the numbers, by type; its work."""
-        nodes, places, arguments = self._live(results), self._places, self._arguments
+        nodes, places = self._live(results), self._places
+        arguments = [value.number for value in self._given]
         kinds = self.numbers.kinds
         wanted = [value.number for value in results]
 
@@ -199,7 +197,19 @@ class Graph:
 
     def text(self, results: Sequence[Value]) -> tuple[Any, ...]:
         """Equal for programs that do the same with the same arguments."""
-        return (*self._text, *(value.number for value in results))
+        named: dict[int, int] = {}
+
+        def name(value: int) -> int:
+            return named.setdefault(value, len(named))
+
+        arguments = [(name(value.number), value.shape, str(value.dtype)) for value in self._given]
+        numbers = [(name(value), kind, place) for value, kind, place in self._places]
+        nodes = [
+            (node.key, *map(name, node.inputs), *map(name, node.outputs))
+            for node in self._live(results)
+        ]
+        wanted = [name(value.number) for value in results]
+        return tuple(arguments), tuple(numbers), tuple(nodes), tuple(wanted)
 
     def _live(self, results: Sequence[Value]) -> list[_Node]:
         needed = {value.number for value in results}
