@@ -16,7 +16,8 @@ from types import FrameType
 
 import flame
 import results
-from tables import markdown
+from parts import whole
+from plan import plan_for
 from workloads import WORKLOADS
 
 import amalthea  # noqa: F401  chooses the backend before Keras is imported
@@ -48,22 +49,28 @@ _PARTS: tuple[tuple[str, tuple[str, ...]], ...] = (
 )
 
 
-def main(names: Sequence[str]) -> None:
+def main(names: Sequence[str]) -> int:
     results.FOLDER.mkdir(exist_ok=True)
-    for name in names:
+    for name in plan_for(list(names)).workloads:
         stacks, seconds = sampled(name)
-        total = sum(stacks.values())
-        parts = Counter[str]()
-        for stack, count in stacks.items():
-            parts[part_of(stack)] += count
-        rows = [
-            (part, f"{seconds * count / total:.2f}", f"{100 * count / total:.0f} %")
-            for part, count in parts.most_common()
-        ]
-        print(f"{name}: {seconds:.2f} s\n{markdown(('part', 'seconds', 'share'), rows)}")
-        path = results.FOLDER / f"profile-{name}.svg"
-        path.write_text(flame.graph(stacks, f"{name}: {seconds:.2f} s"))
-        print(f"flame graph: {os.path.relpath(path)}")
+        title, rows = f"{name}: {seconds:.2f} s", shares(stacks, seconds)
+        path = results.FOLDER / f"profile-{name}.html"
+        path.write_text(flame.page(stacks, title, rows))
+        print(f"{title}\n{results.table(['part', 'seconds', 'share'], rows)}")
+        print(f"flame graph: {os.path.relpath(path)}", flush=True)
+    return 0
+
+
+def shares(stacks: Counter[Stack], seconds: float) -> list[list[str]]:
+    """The parts, the longest first: name, seconds, share."""
+    parts = Counter[str]()
+    for stack, count in stacks.items():
+        parts[part_of(stack)] += count
+    total = sum(stacks.values())
+    return [
+        [part, f"{seconds * count / total:.2f}", f"{100 * count / total:.0f} %"]
+        for part, count in parts.most_common()
+    ]
 
 
 def part_of(stack: Stack) -> str:
@@ -88,7 +95,7 @@ def sampled(name: str) -> tuple[Counter[Stack], float]:
     interval = sys.getswitchinterval()
     sys.setswitchinterval(PERIOD / 5)
     sampler.start()
-    seconds = with_amalthea.run(workload, workload.candidates).seconds
+    seconds = with_amalthea.run(workload, whole(workload)).seconds
     done.set()
     sampler.join()
     sys.setswitchinterval(interval)
