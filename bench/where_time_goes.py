@@ -1,7 +1,8 @@
 """Where Amalthea's own time goes: samples of the running thread's stack, sorted into parts.
 
 Of hundreds of tasks, each on a thread, one runs at a time; the others stand in a lock, and are
-not counted. While XLA compiles or runs, the Python frame that called it is on top.
+not counted. While XLA compiles or runs, the Python frame that called it is on top. Sampling slows
+what it samples: the shares count, and the seconds are longer than those of the benchmark.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ Frame = tuple[str, str]  # file and function
 Stack = tuple[Frame, ...]  # outermost first
 
 PERIOD = 0.001
+_TRACER = "jax/_src/interpreters/partial_eval.py"
 # Where a thread stands that waits for another one.
 _IDLE = {
     *(("rendezvous/tasks.py", "_give_back"), ("rendezvous/tasks.py", "step")),
@@ -43,6 +45,7 @@ _PARTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("run", ("engine/runs.py", "engine/epochs.py", "jax/_src/stages.py", "engine/cohorts.py")),
     ("scoring", ("engine/predictions.py", "sklearn/metrics/", "estimators/class_codecs.py")),
     ("build", ("estimators/building.py", "estimators/compiling.py", "estimators/held_models.py")),
+    ("record", ("estimators/histories.py", "estimators/fit_callbacks.py")),
     ("estimator", ("amalthea/estimators/", "amalthea/engine/")),
     ("rendezvous", ("amalthea/rendezvous/",)),
     ("scikit-learn", ("sklearn/", "joblib/")),
@@ -80,8 +83,13 @@ def part_of(stack: Stack) -> str:
             for sign in signs:
                 name, _, only = sign.partition(":")
                 if name in file and only in ("", function):
-                    return part
+                    return "trace" if part == "run" and _is_traced(stack) else part
     return "other"
+
+
+def _is_traced(stack: Stack) -> bool:
+    """Whether JAX runs a function to see what it does, and not for its numbers."""
+    return any(_TRACER in file for file, _ in stack)
 
 
 def sampled(name: str) -> tuple[Counter[Stack], float]:

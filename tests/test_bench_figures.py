@@ -166,6 +166,8 @@ def test_the_page_keeps_what_stands_around_the_tables() -> None:
     [
         ((("jax/_src/compiler.py", "backend_compile"),), "compile"),
         ((("sklearn/model_selection/_search.py", "fit"), ("json.py", "loads")), "scikit-learn"),
+        ((("amalthea/engine/runs.py", "run"),), "run"),
+        ((("jax/_src/interpreters/partial_eval.py", "t"), ("engine/runs.py", "run")), "trace"),
         ((("elsewhere.py", "main"),), "other"),
     ],
 )

@@ -42,18 +42,19 @@ _TARGETS: dict[str, Any] = {"softmax": _as_they_are, "sigmoid": _as_floats, "lin
 
 def _estimator(workload: Workload) -> Any:
     """The kind of its estimators that fits the target, with a loss on logits."""
-    head = network_of(workload, workload.candidates[0]).head
+    networks = [network_of(workload, candidate) for candidate in workload.candidates]
+    bounded = any(network.max_norm for network in networks)
     kind, loss = {
         "softmax": (NeuralNetClassifier, torch.nn.CrossEntropyLoss),
         "sigmoid": (NeuralNetBinaryClassifier, torch.nn.BCEWithLogitsLoss),
         "linear": (NeuralNetRegressor, torch.nn.MSELoss),
-    }[head]
+    }[networks[0].head]
     return kind(
         torch_models.Net,
         criterion=loss,
         iterator_train__shuffle=True,
         train_split=None,
-        callbacks=[("max_norm", torch_models.MaxNorm())],
+        callbacks=[("max_norm", torch_models.MaxNorm())] if bounded else [],
         verbose=0,
     )
 
