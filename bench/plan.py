@@ -16,11 +16,16 @@ HEADLINES = (
 ORDER = (*HEADLINES, *(name for name in WORKLOADS if name not in HEADLINES))
 QUICK_WORKLOADS = ("tutorial", "pipeline")
 QUICK_PEERS = ("amalthea", "limit", "keras", "wrappers", "scikeras", "optuna", "mlp", "mlp2")
-# Peers whose single fit takes seconds get fewer runs, so that the whole bench stays under an hour.
-SLOW = ("keras", "wrappers", "scikeras", "scikeras2", "tuner", "random", "optuna", "skorch")
+# Runs of a peer on the headlines, and on the rest: as many as let the whole bench end in an hour.
+RUNS = {"amalthea": (3, 2), "limit": (3, 2)}
+RUNS_OF_OTHERS = (2, 1)
 LARGE = ("many", "table")
-WARM = ("amalthea", "limit", "keras")  # measured with a warm compilation cache too
-WARM_SOMEWHERE = {"wrappers": QUICK_WORKLOADS, "tuner": ("pipeline",), "optuna": ("pipeline",)}
+# Where they are measured with a warm compilation cache too. Those on JAX compile the same programs.
+WARM = {
+    **dict.fromkeys(("amalthea", "limit"), (*HEADLINES, "brownlee-batches")),
+    **{"keras": HEADLINES, "wrappers": ("pipeline",)},
+    **dict.fromkeys(("tuner", "optuna"), ("pipeline",)),
+}
 
 
 @dataclass(frozen=True)
@@ -36,11 +41,6 @@ class Plan:
     runs: int | None = None
     growth: bool = False
 
-    @property
-    def seconds(self) -> float:
-        """What one measurement of a peer on a part may take."""
-        return {"quick": 3.0, "smoke": 0.0}.get(self.mode, 5.0)
-
     def peers_of(self, workload: Workload) -> list[Peer]:
         chosen = [peer for peer in PEERS.values() if peer.can(workload)]
         return [peer for peer in chosen if self.mode != "quick" or peer.name in QUICK_PEERS]
@@ -50,18 +50,13 @@ class Plan:
             return 1
         if self.runs:
             return self.runs
-        if peer.name not in SLOW:
-            return 2 if self.mode == "quick" else 3
-        return 2 if workload.name in HEADLINES or workload.twice else 1
+        on_headlines, elsewhere = RUNS.get(peer.name, RUNS_OF_OTHERS)
+        if self.mode == "quick":
+            return 2
+        return on_headlines if workload.name in HEADLINES or workload.twice else elsewhere
 
     def is_measured_warm(self, peer: Peer, workload: Workload) -> bool:
-        if self.mode == "smoke" or workload.name in LARGE or workload.twice:
-            return False
-        if peer.whole:
-            return True
-        if peer.name in WARM:
-            return workload.name in HEADLINES
-        return workload.name in WARM_SOMEWHERE.get(peer.name, ())
+        return self.mode != "smoke" and workload.name in WARM.get(peer.name, ())
 
     def first_part(self, peer: Peer, workload: Workload) -> Part:
         """What the warm-up runs."""
@@ -73,7 +68,14 @@ class Plan:
         if peer.whole or workload.twice:
             return whole(workload)
         among = peer.candidates_of(workload)
-        return part_within(self.seconds, seconds_per_fit, workload, among, peer.n_jobs)
+        seconds = self._seconds(workload)
+        return part_within(seconds, seconds_per_fit, workload, among, peer.n_jobs)
+
+    def _seconds(self, workload: Workload) -> float:
+        """What one measurement of a peer on a part may take."""
+        if self.mode == "smoke":
+            return 0.0
+        return 4.0 if self.mode != "quick" and workload.name in HEADLINES else 3.0
 
     @property
     def environments(self) -> list[str]:

@@ -81,7 +81,7 @@ class Peer:
 _TWO = {"n_jobs": 2}
 _SEARCHES = ("single", "table")  # one is no search, the other is about memory
 # Slower by far with two processes than with one, and so measured only where readers will look.
-_HEADLINES = ("tutorial1", "tutorial", "pipeline", "regression")
+_HEADLINES = ("tutorial1", "tutorial", "pipeline")
 _NOT_LIMITED = (*ARITHMETIC, *_SEARCHES)
 
 PEERS = {
