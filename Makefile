@@ -26,7 +26,7 @@ PYTEST_ARGS_OLDEST ?= -n 2 -m "not slow"
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r target text; do \
-	  printf '  make %-13s %s\n' "$$target" "$$text"; done
+	  printf '  make %-14s %s\n' "$$target" "$$text"; done
 
 # $(call make_venv,DIRECTORY,INTERPRETER,NAME OF ITS VARIABLE): keeps a healthy environment, makes any other anew
 define make_venv

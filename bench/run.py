@@ -29,7 +29,7 @@ import rounds
 import summaries
 import venvs
 from peers.registry import ARITHMETIC, PEERS
-from plan import Plan, plan_for
+from plan import GROWTH, Plan, plan_for
 from processes import PeerFailed
 from spending import listing
 from workloads import WORKLOADS
@@ -47,12 +47,12 @@ def main(arguments: argparse.Namespace) -> int:
     started = time.monotonic()
     venvs.make(plan.environments)
     found = _header(plan, _command(arguments))
-    for name in plan.workloads:
-        _measure(plan, name, found)
-        found["minutes"] = round((time.monotonic() - started) / 60, 1)
-        results.write(found)
-    if plan.growth:
-        found["growth"] = growth.curves(found["workloads"])
+    for name in (*plan.workloads, *([GROWTH] if plan.growth else [])):
+        try:
+            _measure(plan, name, found)
+        except PeerFailed as error:
+            found["failed"].append(f"{name}: {error}")
+            print(f"FAILED {name}: {error}", flush=True)
         found["minutes"] = round((time.monotonic() - started) / 60, 1)
         results.write(found)
     return _end(found)
@@ -79,14 +79,12 @@ def _header(plan: Plan, command: str) -> dict[str, Any]:
 
 
 def _measure(plan: Plan, name: str, found: dict[str, Any]) -> None:
-    workload = WORKLOADS[name]
-    try:
-        runs = rounds.measure_workload(plan, workload)
-        told = rounds.disagreements(runs)
-    except PeerFailed as error:
-        found["failed"].append(f"{name}: {error}")
-        print(f"FAILED {name}: {error}", flush=True)
+    if name == GROWTH:
+        found["growth"] = growth.curves(found["workloads"])
         return
+    workload = WORKLOADS[name]
+    runs = rounds.measure_workload(plan, workload)
+    told = rounds.disagreements(runs)
     for line in told:
         print(f"DISAGREEMENT {line}", flush=True)
     found["disagreements"] += told
