@@ -133,9 +133,11 @@ def _orders(workload: Workload, folds: list[Fold], fits: Any) -> tuple[list[Any]
     for candidate, fold in fits:
         key = (fold, workload.batch_size_of(candidate), workload.epochs_of(candidate))
         of_lane.append(numbers.setdefault(key, len(numbers)))
-    return [_order(folds[fold][0], *rest, workload.seed) for fold, *rest in numbers], np.array(
-        of_lane
-    )
+    orders = [
+        _order(folds[fold][0], batch_size, epochs, workload.seed)
+        for fold, batch_size, epochs in numbers
+    ]
+    return orders, np.array(of_lane)
 
 
 def _order(train: np.ndarray, batch_size: int, epochs: int, seed: int) -> np.ndarray:

@@ -49,8 +49,8 @@ def _brownlee(
 ) -> Network:
     if learning_rate is None:
         learning_rate = 0.01 if optimizer_name == "SGD" else 0.001  # Keras's defaults
-    optimizer = {"optimizer": optimizer_name, "learning_rate": learning_rate}
-    return Network(8, (neurons,), 1, "sigmoid", **optimizer, **rest)
+    rest |= {"optimizer": optimizer_name, "learning_rate": learning_rate}
+    return Network(8, (neurons,), 1, "sigmoid", **rest)
 
 
 def _tuner(widths: tuple[int, ...] = (64,), **rest: Any) -> Network:

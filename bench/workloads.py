@@ -93,13 +93,13 @@ def arguments_of(candidate: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in candidate.items() if name not in OF_FIT}
 
 
-_SMALL = {"units": [5, 10, 15], "activation": ["relu", "sigmoid"]}
-_PIPELINE = {"learning_rate": np.logspace(-4, -1, 50).tolist(), "units": [5, 10]}
-_IMAGES = {"dropout": [0.0, 0.25, 0.5], "learning_rate": [1e-3, 3e-3]}
-_WIDE = {"learning_rate": [1e-4, 1e-3, 1e-2], "weight_decay": [0.0, 1e-4, 1e-2]}
-_SEQUENCE = {"units": [16, 32], "dropout": [0.0, 0.2]}
-_REGRESSION = {"l2": [0.0, 1e-4, 1e-3], "learning_rate": [1e-3, 1e-2], "dropout": [0.0, 0.2]}
-_TABLE = {"units": [4, 8], "learning_rate": [10.0**-n for n in range(1, 11)]}
+_SMALL: Grid = {"units": [5, 10, 15], "activation": ["relu", "sigmoid"]}
+_PIPELINE: Grid = {"learning_rate": np.logspace(-4, -1, 50).tolist(), "units": [5, 10]}
+_IMAGES: Grid = {"dropout": [0.0, 0.25, 0.5], "learning_rate": [1e-3, 3e-3]}
+_WIDE: Grid = {"learning_rate": [1e-4, 1e-3, 1e-2], "weight_decay": [0.0, 1e-4, 1e-2]}
+_SEQUENCE: Grid = {"units": [16, 32], "dropout": [0.0, 0.2]}
+_REGRESSION: Grid = {"l2": [0.0, 1e-4, 1e-3], "learning_rate": [1e-3, 1e-2], "dropout": [0.0, 0.2]}
+_TABLE: Grid = {"units": [4, 8], "learning_rate": [10.0**-n for n in range(1, 11)]}
 _BROWNLEE: dict[str, dict[str, list[Any]]] = {
     "batches": {"batch_size": [10, 20, 40, 60, 80, 100], "epochs": [10, 50, 100]},
     "optimizer": {
@@ -146,7 +146,7 @@ def _tuner_grid() -> Grid:
 
 def many(n_candidates: int = 2000) -> Workload:
     """Iris, five folds; up to 2,000 candidates, of which fewer are evenly spread."""
-    grid = {
+    grid: Grid = {
         "learning_rate": [1e-4 * 1.3**n for n in range(20)],
         "dropout": [0.05 * n for n in range(10)],
         "units": list(range(3, 13)),
@@ -169,7 +169,7 @@ def _many(name: str, title: str, grid: Grid) -> Workload:
 
 def rows(n_rows: int) -> Workload:
     """18 fits on a table of so many rows, for the curve over the size of the data."""
-    grid = {"learning_rate": [1e-3, 3e-3, 1e-2], "units": [8, 16]}
+    grid: Grid = {"learning_rate": [1e-3, 3e-3, 1e-2], "units": [8, 16]}
     title = f"18 fits on {n_rows:,} rows of 20 columns"
     data = datasets.table(n_rows, 20)
     return Workload(f"rows{n_rows}", title, data, "table", grid, 2, batch_size=256)

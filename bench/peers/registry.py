@@ -140,7 +140,7 @@ PEERS = {
         ),
         Peer(
             "mlp",
-            "MLPClassifier",
+            "scikit-learn's MLP",
             "with_mlp",
             "scikit-learn",
             never=("table",),
@@ -148,7 +148,7 @@ PEERS = {
         ),
         Peer(
             "mlp2",
-            "MLPClassifier, n_jobs=2",
+            "scikit-learn's MLP, n_jobs=2",
             "with_mlp",
             "scikit-learn",
             options=_TWO,

@@ -21,7 +21,7 @@ from .outcome import Outcome
 
 LANES_AT_ONCE = 1000
 # XLA's compiler at its quickest, which pays where the program does not run for long.
-_QUICK = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
+_QUICK: Any = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
 _LONG = 3e9  # multiplications; from here on a well compiled program is worth its compilation
 
 
