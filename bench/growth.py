@@ -8,6 +8,7 @@ import venvs
 from parts import Part, seconds_of_whole, smallest, whole
 from peers.registry import PEERS, Peer
 from processes import measured
+from rounds import first_of
 from workloads import Workload, workload
 
 FITS = {10: "many2", 100: "many20", 1_000: "many200", 10_000: "many"}
@@ -35,7 +36,7 @@ def _point(x: int, name: str, peer_name: str, many: dict[str, Any]) -> Point:
         seconds, peak = many[peer_name]["seconds"][0], many[peer_name]["peak_mb"]
     else:
         outcome = measured(venvs.python_of(peer.environment), peer, name, part)
-        first = (outcome["order"] or [0])[:1]
+        first = first_of(outcome, peer.n_jobs)
         seconds = seconds_of_whole(outcome["seconds"], outcome["of_candidates"], first, part, work)
         peak = round(outcome["peak"] / 1e6)
     is_whole = part == whole(work)

@@ -70,7 +70,7 @@ def _warmed_up(plan: Plan, workload: Workload, peer: Peer, caches: Path) -> Runs
     first = plan.first_part(peer, workload)
     runs = Runs(peer, workload, first, first)
     outcome = runs.measure(first, seed=100, cache=cache)
-    runs.part = plan.part_of(peer, workload, min(outcome["of_candidates"]) / first.n_folds)
+    runs.part = plan.part_of(peer, workload, _seconds_per_fit(outcome, first, peer.n_jobs))
     if runs.part == first:
         counts = cache is None and (peer.name in _seen or plan.mode == "smoke")
         (runs.outcomes if counts else runs.extra).append(outcome)
@@ -78,6 +78,19 @@ def _warmed_up(plan: Plan, workload: Workload, peer: Peer, caches: Path) -> Runs
     if runs.outcomes:
         _tell(runs)
     return runs
+
+
+def _seconds_per_fit(outcome: Outcome, part: Part, n_jobs: int) -> float:
+    """Those that began first are left out, if others are there: they pay for the process."""
+    seconds, first = outcome["of_candidates"], first_of(outcome, n_jobs)
+    later = [s for place, s in enumerate(seconds) if place not in first] or seconds
+    return sum(later) / len(later) / part.n_folds / n_jobs
+
+
+def first_of(outcome: Outcome, n_jobs: int) -> list[int]:
+    """The places of the candidates that began first, one for each process."""
+    order: list[int] = outcome["order"] or list(range(len(outcome["of_candidates"])))
+    return order[:n_jobs]
 
 
 def disagreements(runs: list[Runs]) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from agreement import Comparison, best, overall
 from parts import Part, seconds_of_whole
-from rounds import Runs, compared
+from rounds import Runs, compared, first_of
 
 Figures = dict[str, Any]
 
@@ -44,11 +44,9 @@ def figures_of(runs: Runs, ours: Runs) -> Figures:
 def _whole(runs: Runs, part: Part, outcome: dict[str, Any]) -> float:
     if runs.workload.twice:
         return float(outcome["seconds"])
-    n_jobs = runs.peer.n_jobs
-    first = (outcome["order"] or range(n_jobs))[:n_jobs]
-    return seconds_of_whole(
-        outcome["seconds"], outcome["of_candidates"], first, part, runs.workload, n_jobs
-    )
+    each, n_jobs = outcome["of_candidates"], runs.peer.n_jobs
+    first = first_of(outcome, n_jobs)
+    return seconds_of_whole(outcome["seconds"], each, first, part, runs.workload, n_jobs)
 
 
 def _compiling(runs: Runs, seconds: list[float]) -> float | None:
