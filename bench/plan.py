@@ -16,13 +16,13 @@ HEADLINES = (
 ORDER = (*HEADLINES, *(name for name in WORKLOADS if name not in HEADLINES))
 QUICK_WORKLOADS = ("tutorial", "pipeline")
 QUICK_PEERS = ("amalthea", "limit", "keras", "wrappers", "scikeras", "optuna", "mlp", "mlp2")
-# Runs of a peer on the headlines, and on the rest: as many as let the whole bench end in an hour.
-RUNS = {"amalthea": (3, 2), "limit": (3, 2)}
-RUNS_OF_OTHERS = (2, 1)
+# Runs of those who do the whole work and of the others, as many as let the bench end in an hour.
+RUNS_ON_HEADLINES, RUNS_ELSEWHERE = (3, 2), (2, 1)
+LONG = ("tuner", "wide")  # a minute or more where all of it is done
 LARGE = ("many", "table")
 # Where they are measured with a warm compilation cache too. Those on JAX compile the same programs.
 WARM = {
-    **dict.fromkeys(("amalthea", "limit"), (*HEADLINES, "brownlee-batches")),
+    **dict.fromkeys(("amalthea", "limit"), (*(set(HEADLINES) - {"tuner"}), "brownlee-batches")),
     **{"keras": HEADLINES, "wrappers": ("pipeline",)},
     **dict.fromkeys(("tuner", "optuna"), ("pipeline",)),
 }
@@ -50,10 +50,10 @@ class Plan:
             return 1
         if self.runs:
             return self.runs
-        on_headlines, elsewhere = RUNS.get(peer.name, RUNS_OF_OTHERS)
-        if self.mode == "quick":
+        if self.mode == "quick" or workload.name in LONG or workload.twice:
             return 2
-        return on_headlines if workload.name in HEADLINES or workload.twice else elsewhere
+        of_whole, of_part = RUNS_ON_HEADLINES if workload.name in HEADLINES else RUNS_ELSEWHERE
+        return of_whole if peer.whole else of_part
 
     def is_measured_warm(self, peer: Peer, workload: Workload) -> bool:
         return self.mode != "smoke" and workload.name in WARM.get(peer.name, ())
