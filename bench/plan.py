@@ -50,9 +50,10 @@ class Plan:
             return 1
         if self.runs:
             return self.runs
-        if self.mode == "quick" or workload.name in LONG or workload.twice:
+        if self.mode == "quick" or workload.twice:
             return 2
-        of_whole, of_part = RUNS_ON_HEADLINES if workload.name in HEADLINES else RUNS_ELSEWHERE
+        many = workload.name in HEADLINES and workload.name not in LONG
+        of_whole, of_part = RUNS_ON_HEADLINES if many else RUNS_ELSEWHERE
         return of_whole if peer.whole else of_part
 
     def is_measured_warm(self, peer: Peer, workload: Workload) -> bool:
