@@ -57,7 +57,9 @@ class Plan:
         return of_whole if peer.whole else of_part
 
     def is_measured_warm(self, peer: Peer, workload: Workload) -> bool:
-        return self.mode != "smoke" and workload.name in WARM.get(peer.name, ())
+        if self.mode == "smoke" or (self.mode == "quick" and not peer.whole):
+            return False
+        return workload.name in WARM.get(peer.name, ())
 
     def first_part(self, peer: Peer, workload: Workload) -> Part:
         """What the warm-up runs."""
