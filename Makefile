@@ -2,7 +2,7 @@
 # make setup PYTHON=/path/to/python3.12 chooses the interpreter of a new .venv.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-oldest lint format bench bench-profile bench-growth docs lock clean distclean
+.PHONY: help setup demo test test-oldest lint format bench bench-plan bench-profile docs lock clean distclean
 
 # The first interpreter that really runs (a pyenv shim can be there and fail), is new enough and can make
 # environments. Evaluated only when an environment has to be made.
@@ -26,7 +26,7 @@ PYTEST_ARGS_OLDEST ?= -n 2 -m "not slow"
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r target text; do \
-	  printf '  make %-12s %s\n' "$$target" "$$text"; done
+	  printf '  make %-14s %s\n' "$$target" "$$text"; done
 
 # $(call make_venv,DIRECTORY,INTERPRETER,NAME OF ITS VARIABLE): keeps a healthy environment, makes any other anew
 define make_venv
@@ -78,14 +78,16 @@ format: setup  ## let ruff rewrite imports and layout
 	$(PY) -m ruff check --select I --fix
 	$(PY) -m ruff format
 
-bench: setup  ## compare with the peers (BENCH=quick, WORKLOADS="tutorial images")
-	$(PY) bench/run.py $(if $(filter quick,$(BENCH)),--quick) $(if $(RUNS),--runs $(RUNS)) $(WORKLOADS)
+BENCH_RUN = $(PY) bench/run.py $(if $(BENCH),--mode $(BENCH)) $(if $(RUNS),--runs $(RUNS))
+
+bench: setup  ## compare with the peers (BENCH=quick, WORKLOADS="tutorial images", RUNS=2)
+	$(BENCH_RUN) $(WORKLOADS)
+
+bench-plan: setup  ## list what such a `make bench` would measure, and how long it took last time
+	@$(BENCH_RUN) --plan $(WORKLOADS)
 
 bench-profile: setup  ## where Amalthea's own time goes, with a flame graph (WORKLOADS="pipeline")
 	$(PY) bench/run.py --profile $(or $(WORKLOADS),pipeline)
-
-bench-growth: setup  ## single fits, 10,000 fits, a table of 500 MB (WORKLOADS="single many table")
-	$(PY) bench/against_keras.py $(or $(WORKLOADS),single many table)
 
 docs: setup  ## build the documentation into site/
 	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict
@@ -104,4 +106,4 @@ clean:  ## remove what was built and the caches of the tools; keep the environme
 	find src tests examples -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
 distclean: clean  ## remove the environments too
-	rm -rf $(VENV) $(VENV_OLDEST)
+	rm -rf $(VENV) $(VENV_OLDEST) bench/.environments

@@ -1,54 +1,48 @@
-"""One measurement, in the interpreter of one solver: prints one line of JSON.
+"""Run one peer on a part of one workload; started by ``processes`` with the peer's interpreter.
 
-python bench/child.py SOLVER WORKLOAD SHARE
+    python child.py TASK OUT
+
+Both are JSON files: what to do, and where the outcome goes. Standard output stays the peer's own.
 """
 
 from __future__ import annotations
 
 import importlib
 import json
-import resource
 import sys
-from dataclasses import asdict
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 
-def main(solver: str, name: str, share: float) -> None:
-    module, _, n_jobs = solver.partition(":")
-    durations = _listen_to_jax() if module in _ON_JAX else {}
-    more: dict[str, Any] = {"n_jobs": int(n_jobs)} if n_jobs else {}
-    peer = importlib.import_module(f"peers.{module}")
-    workload = importlib.import_module("workloads").workload(name)
-    outcome = asdict(peer.run(workload, workload.some(share), **more))
-    own, children = (
-        resource.getrusage(who).ru_maxrss
-        for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    )
-    print(json.dumps({**outcome, "peak_mb": (own + children) / 1000, "jax": durations}))
+def main(task_file: str, out_file: str) -> None:
+    task = json.loads(Path(task_file).read_text())
+    started = time.perf_counter()
+    peer = importlib.import_module(f"peers.{task['module']}")
+    compilations = _compilations(task["backend"])
+    imports = time.perf_counter() - started
+    outcome = _measured(peer, task)
+    if compilations is not None:
+        ended = outcome.started + outcome.seconds
+        outcome.more["jax"] = compilations.between(outcome.started, ended)
+    Path(out_file).write_text(json.dumps({**asdict(outcome), "imports": imports}))
 
 
-_ON_JAX = ("with_amalthea", "by_hand", "with_keras_wrappers", "with_keras_tuner")
-_ON_JAX += ("with_optuna", "with_jax")
+def _compilations(backend: str) -> Any:
+    if backend != "jax" or "jax" not in sys.modules:  # MLPClassifier's process has none
+        return None
+    return importlib.import_module("compilations").Compilations()
 
 
-def _listen_to_jax() -> dict[str, float]:
-    """Seconds of tracing, lowering and compiling, and the count of programs, as they come."""
-    if "with_amalthea" in sys.argv[1]:
-        import amalthea  # noqa: F401  chooses the backend before Keras is imported
-    import jax
+def _measured(peer: Any, task: dict[str, Any]) -> Any:
+    from parts import Part
+    from workloads import workload
 
-    seen = {"trace": 0.0, "lower": 0.0, "compile": 0.0, "programs": 0.0}
-    names = {"jaxpr_trace": "trace", "jaxpr_to_mlir": "lower", "backend_compile": "compile"}
-
-    def note(event: str, seconds: float, **_: Any) -> None:
-        for part, name in names.items():
-            if part in event:
-                seen[name] += seconds
-                seen["programs"] += name == "compile"
-
-    jax.monitoring.register_event_duration_secs_listener(note)
-    return seen
+    part = Part(tuple(task["candidates"]), task["n_folds"])
+    work = replace(workload(task["workload"]), seed=task["seed"])
+    return peer.run(work, part, **task["options"])
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], float(sys.argv[3]))
+    main(*sys.argv[1:])

@@ -21,7 +21,7 @@ def small(
 def brownlee(
     activation: str = "relu",
     init: str = "glorot_uniform",
-    optimizer: str = "Adam",
+    optimizer_name: str = "Adam",
     learning_rate: float | None = None,
     momentum: float = 0.0,
     dropout: float = 0.0,
@@ -39,7 +39,7 @@ def brownlee(
             L.Dense(1, "sigmoid", kernel_initializer=init),
         ]
     )
-    chosen = getattr(keras.optimizers, optimizer)
+    chosen = getattr(keras.optimizers, optimizer_name)
     settings = {} if learning_rate is None else {"learning_rate": learning_rate}
     if momentum:
         settings["momentum"] = momentum
@@ -91,9 +91,8 @@ def regressor(l2: float = 0.0, learning_rate: float = 0.001, dropout: float = 0.
     return model
 
 
-def table(learning_rate: float = 0.001) -> Any:
-    layers = [L.Input((20,)), L.Dense(16, "relu"), L.Dense(2, "softmax")]
-    return _classifier(layers, learning_rate)
+def table(units: int = 4, learning_rate: float = 0.001) -> Any:
+    return _classifier([L.Dense(units, "relu"), L.Dense(2, "softmax")], learning_rate)
 
 
 def _classifier(layers: list[Any], learning_rate: float) -> Any:

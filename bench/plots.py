@@ -2,53 +2,72 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 
 matplotlib.use("svg")
-matplotlib.rcParams["svg.hashsalt"] = "amalthea"
-from matplotlib import pyplot as plt  # noqa: E402
-from tables import Row  # noqa: E402
+matplotlib.rcParams["svg.hashsalt"] = "bench"  # equal figures give equal files
+import matplotlib.pyplot as plt  # noqa: E402  the choice above comes first
+import results  # noqa: E402
+from peers.registry import PEERS  # noqa: E402
+from summaries import ratio  # noqa: E402
+
+_UNITS = {"seconds": "seconds", "peak_mb": "peak memory, MB"}
+_MARKERS = "osv^<>DPX*ph"
 
 
-def ratios(rows: Sequence[Row], path: Path) -> None:
-    """How many times longer than Amalthea each solver takes, by workload."""
-    names = list(dict.fromkeys(row.workload for row in rows))
-    solvers = list(dict.fromkeys(row.solver for row in rows))
-    figure, axes = plt.subplots(figsize=(9, 1.2 + 0.9 * len(names)), layout="constrained")
-    height = 0.8 / len(solvers)
-    for number, solver in enumerate(solvers):
-        own = [row for row in rows if row.solver == solver]
-        places = [names.index(row.workload) + number * height for row in own]
-        axes.barh(places, [row.ratio for row in own], height=height, label=solver)
-    axes.set_yticks([place + 0.4 for place in range(len(names))], names)
+def draw(found: dict[str, Any]) -> None:
+    lines = ratios(found["workloads"])
+    if lines:
+        _draw_ratios(lines, results.plot(found["mode"], "ratios"))
+    if found.get("growth"):
+        _draw_growth(found["growth"], results.plot(found["mode"], "growth"))
+
+
+def ratios(workloads: dict[str, Any]) -> dict[str, dict[str, float]]:
+    """For each peer and workload, how many times Amalthea's seconds."""
+    lines: dict[str, dict[str, float]] = {}
+    for name, one in workloads.items():
+        for peer, figures in one["peers"].items():
+            if peer != "amalthea":
+                lines.setdefault(peer, {})[name] = ratio(figures, one["peers"]["amalthea"])
+    return lines
+
+
+def _draw_ratios(lines: dict[str, dict[str, float]], path: Path) -> None:
+    names = list(dict.fromkeys(name for line in lines.values() for name in line))
+    figure, axes = plt.subplots(figsize=(9, 1.6 + 0.35 * len(names)))
+    for marker, (peer, line) in zip(_MARKERS, lines.items(), strict=False):
+        places = [names.index(name) for name in line]
+        axes.plot(list(line.values()), places, marker, label=PEERS[peer].title, alpha=0.8)
+    axes.axvline(1, color="black", linewidth=1)
+    axes.set(xscale="log", xlabel="times Amalthea's seconds; left of the line is faster")
+    axes.set_yticks(range(len(names)), names)
     axes.invert_yaxis()
-    axes.set_xscale("log")
-    axes.axvline(1, color="black", linewidth=0.8)
-    axes.set_xlabel("seconds of the whole search, as multiples of Amalthea's")
-    axes.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
+    axes.grid(axis="x", alpha=0.3)
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     _save(figure, path)
 
 
-def curves(points: dict[str, list[dict[str, Any]]], path: Path) -> None:
-    """Seconds and memory against fits, and against rows."""
-    figure, axes = plt.subplots(2, len(points), figsize=(9, 6), layout="constrained", squeeze=False)
-    for column, (axis, of_axis) in enumerate(points.items()):
-        for line, (name, label) in enumerate((("seconds", "seconds"), ("peak_mb", "peak MB"))):
-            place = axes[line][column]
-            place.plot([p["size"] for p in of_axis], [p[name] for p in of_axis], "o-")
-            place.set_xscale("log")
-            place.set_yscale("log" if name == "seconds" else "linear")
-            place.set_ylim(bottom=None if name == "seconds" else 0)
-            place.set_xlabel(axis)
-            place.set_ylabel(label)
-            place.grid(alpha=0.3)
+def _draw_growth(growth: dict[str, Any], path: Path) -> None:
+    figure, grid = plt.subplots(2, len(growth), figsize=(9, 6), layout="constrained")
+    for column, (axis, points) in enumerate(growth.items()):
+        for row, value in enumerate(_UNITS):
+            _draw_curves(grid[row][column], points, value, f"number of {axis}")
     _save(figure, path)
+
+
+def _draw_curves(axes: Any, points: list[dict[str, Any]], value: str, label: str) -> None:
+    for peer in dict.fromkeys(point["peer"] for point in points):
+        own = [p for p in points if p["peer"] == peer and p[value] is not None]
+        axes.plot([p["x"] for p in own], [p[value] for p in own], "o-", label=PEERS[peer].title)
+    axes.set(xscale="log", yscale="log", xlabel=label, ylabel=_UNITS[value])
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize="small")
 
 
 def _save(figure: Any, path: Path) -> None:
-    figure.savefig(path, metadata={"Date": None})
+    figure.savefig(path, bbox_inches="tight", metadata={"Date": None})
     plt.close(figure)

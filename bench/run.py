@@ -1,115 +1,136 @@
-"""Amalthea beside its peers, in one run: seconds, medians and ratios.
+"""Amalthea beside its peers, in one run: seconds, medians, spreads and ratios.
 
-    python bench/run.py                     all workloads
-    python bench/run.py tutorial images     some of them
-    python bench/run.py --quick             few workloads and few peers
-    python bench/run.py --profile pipeline  where Amalthea's own time goes
+    python bench/run.py                      all workloads, and the curves
+    python bench/run.py tutorial brownlee    some of them
+    python bench/run.py --mode quick         two workloads and the peers that are quick to install
+    python bench/run.py --mode smoke         does everything work? each peer on a few candidates
+    python bench/run.py --plan               who would be measured on what, and for how long
+    python bench/run.py --profile pipeline   where Amalthea's own time goes
 
-Every measurement is a process of its own, without a compilation cache, so compilation is included
-and imports are not; the solvers alternate. Results go to bench/results/ and docs/benchmarks.md.
+Every measurement is a process of its own, without a compilation cache unless the table says
+otherwise, so compilation is included; imports are not. Results go to bench/results/ after each
+workload. The exit status is 1 where epochs, folds or scores of peers do not agree.
 """
 
 from __future__ import annotations
 
 import argparse
-import tempfile
-from collections.abc import Sequence
+import subprocess
+import sys
+import time
 from typing import Any
 
-import environments
+import arithmetic
+import growth
+import machine
+import plots
 import results
-from agreement import check_scores
-from measure import measured
-from scaling import SIZES, curves
-from solvers import AMALTHEA, EVERYONE, LIMIT, Solver
-from tables import HEADERS, Row, cells, markdown, row
-from workloads import WORKLOADS, Workload
+import rounds
+import summaries
+import venvs
+from peers.registry import ARITHMETIC, PEERS
+from plan import GROWTH, Plan, plan_for
+from processes import PeerFailed
+from spending import listing
+from workloads import WORKLOADS
 
-QUICK = ("tutorial", "pipeline")
-RUNS, RUNS_QUICK = 3, 2
 
-
-def main(arguments: argparse.Namespace) -> None:
-    names = arguments.workloads or (QUICK if arguments.quick else tuple(WORKLOADS))
-    unknown = set(names) - set(WORKLOADS)
-    if unknown:
-        raise SystemExit(f"Unknown workloads {sorted(unknown)}; there are: {', '.join(WORKLOADS)}.")
+def main(arguments: argparse.Namespace) -> int:
     if arguments.profile:
-        import where_time_goes
+        import where_time_goes  # Amalthea is imported with it
 
-        return where_time_goes.main(names)
-    chosen = [solver for solver in EVERYONE if solver.in_quick or not arguments.quick]
-    environments.make_all({solver.environment for solver in chosen})
-    runs = arguments.runs or (RUNS_QUICK if arguments.quick else RUNS)
-    _warm_up(chosen)
-    rows: list[Row] = []
-    print(markdown(HEADERS, []), end="", flush=True)
-    for name in names:
-        rows += compared(WORKLOADS[name], chosen, runs)
-        results.write(rows, _command(arguments), runs, chosen, None)
-    whole = not arguments.quick and not arguments.workloads
-    if whole or arguments.scaling:
-        results.write(rows, _command(arguments), runs, chosen, curves(SIZES))
-
-
-def compared(workload: Workload, chosen: Sequence[Solver], n_runs: int) -> list[Row]:
-    """Everyone who can do this workload, alternating; their work and scores must agree."""
-    solvers = [solver for solver in chosen if workload.name in solver.workloads]
-    runs: dict[str, list[dict[str, Any]]] = {solver.title: [] for solver in solvers}
-    for _ in range(n_runs):
-        for solver in solvers:
-            runs[solver.title].append(measured(solver, workload))
-    ours = runs[AMALTHEA.title][0]["scores"]
-    rows: list[Row] = []
-    for solver in solvers:
-        theirs = runs[solver.title]
-        check_scores(
-            f"{solver.title} on {workload.name}",
-            theirs[0]["scores"],
-            _same_candidates(workload, ours, len(theirs[0]["scores"])),
-            workload.tolerance,
-        )
-        warm = _warm(solver, workload) if solver in (AMALTHEA, LIMIT) else None
-        of_amalthea = rows[0].seconds if rows else None
-        rows.append(row(workload.name, solver.title, theirs, workload.n_fits, of_amalthea, warm))
-        print(markdown(cells(rows[-1]), []).splitlines()[0], flush=True)
-    return rows
+        return where_time_goes.main(arguments.workloads)
+    plan = plan_for(arguments.workloads, arguments.mode, arguments.runs)
+    if arguments.plan:
+        print(listing(plan))
+        return 0
+    started = time.monotonic()
+    venvs.make(plan.environments)
+    found = _header(plan, _command(arguments))
+    for name in (*plan.workloads, *([GROWTH] if plan.growth else [])):
+        try:
+            _measure(plan, name, found)
+        except PeerFailed as error:
+            found["failed"].append(f"{name}: {error}")
+            print(f"FAILED {name}: {error}", flush=True)
+        found["minutes"] = round((time.monotonic() - started) / 60, 1)
+        results.write(found)
+    return _end(found)
 
 
-def _same_candidates(workload: Workload, scores: Sequence[float], n: int) -> list[float]:
-    """Amalthea's scores of the candidates that a solver was measured on."""
-    if n == len(workload.candidates):
-        return list(scores)
-    number = {str(candidate): place for place, candidate in enumerate(workload.candidates)}
-    some = workload.some(n / len(workload.candidates))
-    return [scores[number[str(candidate)]] for candidate in some]
+def _header(plan: Plan, command: str) -> dict[str, Any]:
+    out = subprocess.run(
+        [str(venvs.python_of("keras")), str(venvs.HERE / "arithmetic.py")],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return {
+        "mode": plan.mode,
+        "command": command,
+        "minutes": 0.0,
+        "machine": machine.machine(),
+        "versions": machine.versions(plan.environments),
+        "peak": float(out.stdout),
+        "workloads": {},
+        "disagreements": [],
+        "failed": [],
+    }
 
 
-def _warm(solver: Solver, workload: Workload) -> float:
-    """Seconds with all programs in JAX's cache on disk."""
-    with tempfile.TemporaryDirectory() as cache:
-        measured(solver, workload, cache)
-        return float(measured(solver, workload, cache)["seconds"])
+def _measure(plan: Plan, name: str, found: dict[str, Any]) -> None:
+    if name == GROWTH:
+        found["growth"] = growth.curves(found["workloads"])
+        return
+    workload = WORKLOADS[name]
+    runs = rounds.measure_workload(plan, workload)
+    told = rounds.disagreements(runs)
+    for line in told:
+        print(f"DISAGREEMENT {line}", flush=True)
+    found["disagreements"] += told
+    ours = runs[0]
+    found["workloads"][name] = {
+        "title": workload.title,
+        "fits": workload.n_fits,
+        "peers": {one.peer.name: summaries.figures_of(one, ours) for one in runs},
+        "operations": arithmetic.operations(workload) if name in ARITHMETIC else None,
+    }
 
 
-def _warm_up(solvers: Sequence[Solver]) -> None:
-    """Each solver once, so that the files that it imports have been read."""
-    for solver in solvers:
-        measured(solver, WORKLOADS["tutorial1"])
+def _end(found: dict[str, Any]) -> int:
+    found["disagreements"] += [
+        f"{PEERS[peer].title}: {comparison}"
+        for peer, comparison in summaries.overall_scores(found["workloads"]).items()
+        if not comparison.agrees
+    ]
+    results.write(found)
+    plots.draw(found)
+    print(results.markdown(found))
+    if found["disagreements"] or found["failed"]:
+        print("The peers did not all do the same work; these times must not be compared:")
+        print("\n".join([*found["disagreements"], *found["failed"]]))
+        return 1
+    if found["mode"] == "full":
+        results.publish(found)
+    return 0
 
 
 def _command(arguments: argparse.Namespace) -> str:
-    quick = ["BENCH=quick"] if arguments.quick else []
+    mode = [] if arguments.mode == "full" else [f"BENCH={arguments.mode}"]
     some = [f'WORKLOADS="{" ".join(arguments.workloads)}"'] if arguments.workloads else []
     runs = [f"RUNS={arguments.runs}"] if arguments.runs else []
-    return " ".join(["make bench", *quick, *runs, *some])
+    return " ".join(["make bench", *mode, *runs, *some])
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Amalthea beside its peers.")
+    parser.add_argument("workloads", nargs="*", help="all, where none is named")
+    parser.add_argument("--mode", choices=("full", "quick", "smoke"), default="full")
+    parser.add_argument("--runs", type=int, help="of each peer; 3, or fewer for slow ones")
+    parser.add_argument("--plan", action="store_true", help="print the plan, measure nothing")
+    parser.add_argument("--profile", action="store_true", help="where Amalthea's own time goes")
+    return parser.parse_args()
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("workloads", nargs="*")
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--profile", action="store_true")
-    parser.add_argument("--scaling", action="store_true", help="the curves over fits and rows too")
-    parser.add_argument("--runs", type=int, help=f"runs of each solver (default {RUNS})")
-    main(parser.parse_args())
+    sys.exit(main(_arguments()))

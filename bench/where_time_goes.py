@@ -1,7 +1,8 @@
 """Where Amalthea's own time goes: samples of the running thread's stack, sorted into parts.
 
 Of hundreds of tasks, each on a thread, one runs at a time; the others stand in a lock, and are
-not counted. While XLA compiles or runs, the Python frame that called it is on top.
+not counted. While XLA compiles or runs, the Python frame that called it is on top. Sampling slows
+what it samples: the shares count, and the seconds are longer than those of the benchmark.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from types import FrameType
 
 import flame
 import results
-from tables import markdown
+from parts import whole
+from plan import plan_for
 from workloads import WORKLOADS
 
 import amalthea  # noqa: F401  chooses the backend before Keras is imported
@@ -25,6 +27,7 @@ Frame = tuple[str, str]  # file and function
 Stack = tuple[Frame, ...]  # outermost first
 
 PERIOD = 0.001
+_TRACER = "jax/_src/interpreters/partial_eval.py"
 # Where a thread stands that waits for another one.
 _IDLE = {
     *(("rendezvous/tasks.py", "_give_back"), ("rendezvous/tasks.py", "step")),
@@ -42,28 +45,35 @@ _PARTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("run", ("engine/runs.py", "engine/epochs.py", "jax/_src/stages.py", "engine/cohorts.py")),
     ("scoring", ("engine/predictions.py", "sklearn/metrics/", "estimators/class_codecs.py")),
     ("build", ("estimators/building.py", "estimators/compiling.py", "estimators/held_models.py")),
+    ("record", ("estimators/histories.py", "estimators/fit_callbacks.py")),
     ("estimator", ("amalthea/estimators/", "amalthea/engine/")),
     ("rendezvous", ("amalthea/rendezvous/",)),
     ("scikit-learn", ("sklearn/", "joblib/")),
 )
 
 
-def main(names: Sequence[str]) -> None:
+def main(names: Sequence[str]) -> int:
     results.FOLDER.mkdir(exist_ok=True)
-    for name in names:
+    for name in plan_for(list(names)).workloads:
         stacks, seconds = sampled(name)
-        total = sum(stacks.values())
-        parts = Counter[str]()
-        for stack, count in stacks.items():
-            parts[part_of(stack)] += count
-        rows = [
-            (part, f"{seconds * count / total:.2f}", f"{100 * count / total:.0f} %")
-            for part, count in parts.most_common()
-        ]
-        print(f"{name}: {seconds:.2f} s\n{markdown(('part', 'seconds', 'share'), rows)}")
-        path = results.FOLDER / f"profile-{name}.svg"
-        path.write_text(flame.graph(stacks, f"{name}: {seconds:.2f} s"))
-        print(f"flame graph: {os.path.relpath(path)}")
+        title, rows = f"{name}: {seconds:.2f} s", shares(stacks, seconds)
+        path = results.FOLDER / f"profile-{name}.html"
+        path.write_text(flame.page(stacks, title, rows))
+        print(f"{title}\n{results.table(['part', 'seconds', 'share'], rows)}")
+        print(f"flame graph: {os.path.relpath(path)}", flush=True)
+    return 0
+
+
+def shares(stacks: Counter[Stack], seconds: float) -> list[list[str]]:
+    """The parts, the longest first: name, seconds, share."""
+    parts = Counter[str]()
+    for stack, count in stacks.items():
+        parts[part_of(stack)] += count
+    total = sum(stacks.values())
+    return [
+        [part, f"{seconds * count / total:.2f}", f"{100 * count / total:.0f} %"]
+        for part, count in parts.most_common()
+    ]
 
 
 def part_of(stack: Stack) -> str:
@@ -73,8 +83,13 @@ def part_of(stack: Stack) -> str:
             for sign in signs:
                 name, _, only = sign.partition(":")
                 if name in file and only in ("", function):
-                    return part
+                    return "trace" if part == "run" and _is_traced(stack) else part
     return "other"
+
+
+def _is_traced(stack: Stack) -> bool:
+    """Whether JAX runs a function to see what it does, and not for its numbers."""
+    return any(_TRACER in file for file, _ in stack)
 
 
 def sampled(name: str) -> tuple[Counter[Stack], float]:
@@ -88,7 +103,7 @@ def sampled(name: str) -> tuple[Counter[Stack], float]:
     interval = sys.getswitchinterval()
     sys.setswitchinterval(PERIOD / 5)
     sampler.start()
-    seconds = with_amalthea.run(workload, workload.candidates).seconds
+    seconds = with_amalthea.run(workload, whole(workload)).seconds
     done.set()
     sampler.join()
     sys.setswitchinterval(interval)

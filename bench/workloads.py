@@ -1,4 +1,4 @@
-"""The workloads: data, folds and candidates, as every solver gets them."""
+"""The workloads: data, folds and candidates, as every peer gets them. Needs no Keras."""
 
 from __future__ import annotations
 
@@ -6,17 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import datasets
 import numpy as np
-from sklearn.datasets import (
-    load_breast_cancer,
-    load_diabetes,
-    load_digits,
-    load_iris,
-    make_classification,
-)
-from sklearn.model_selection import ParameterGrid, RepeatedKFold, StratifiedKFold, train_test_split
+from sklearn.model_selection import ParameterGrid, RepeatedKFold, StratifiedKFold
 
-Data = tuple[np.ndarray, np.ndarray]
+Grid = dict[str, list[Any]] | list[dict[str, list[Any]]]
+Fold = tuple[np.ndarray, np.ndarray]
+OF_FIT = ("epochs", "batch_size")  # what of a candidate is the fit's; the rest is the builder's
 
 
 @dataclass(frozen=True)
@@ -25,57 +21,61 @@ class Workload:
 
     Parameters
     ----------
-    name : str
+    name, title : str
+        Short, and for readers.
     data : callable
         Returns X in float32, and y.
     builder : str
         The function of ``keras_models`` that builds the model.
-    candidates : list of dict
+    grid : dict or list of dict
         Arguments of the builder; ``epochs`` and ``batch_size`` among them are the fit's.
     epochs, batch_size : int
         Where a candidate does not say.
     scaled : bool
         Whether a ``StandardScaler`` comes first, in a pipeline.
     regression : bool
-    repeats : int
-        Repetitions of the folds, for regression.
-    tolerance : float
-        How far the mean score of a solver may be from the others': initial values and the order of
-        the rows differ, and so do scores.
-    seconds : float
-        About what a fit by Keras's own ``fit`` takes, to choose the part that slow solvers do.
+        RepeatedKFold, 5 folds 3 times, instead of StratifiedKFold.
+    n_splits : int
+        Folds of a classifier.
+    max_memory : int or None
+        The bound in bytes that Amalthea is given.
+    twice : bool
+        No search: two fits on all rows, of which the second is measured.
+    seed : int
+        Another one in each run, so that scores tell how noisy they are.
     """
 
     name: str
-    data: Callable[[], Data]
+    title: str
+    data: Callable[[], datasets.Data]
     builder: str
-    candidates: list[dict[str, Any]]
+    grid: Grid
     epochs: int
     batch_size: int = 32
     scaled: bool = False
     regression: bool = False
-    repeats: int = 1
-    tolerance: float = 0.05
-    seconds: float = 1.0
+    n_splits: int = 3
+    max_memory: int | None = None
+    twice: bool = False
+    seed: int = 0
 
-    def folds(self) -> list[tuple[np.ndarray, np.ndarray]]:
+    @property
+    def candidates(self) -> list[dict[str, Any]]:
+        return list(ParameterGrid(self.grid))
+
+    def folds(self) -> list[Fold]:
         X, y = self.data()
         if self.regression:
-            folds = RepeatedKFold(n_splits=5, n_repeats=self.repeats, random_state=0)
-            return list(folds.split(X))
+            return list(RepeatedKFold(n_splits=5, n_repeats=3, random_state=0).split(X))
         return list(StratifiedKFold(self.n_splits).split(X, y))
 
     @property
-    def n_splits(self) -> int:
-        return 5 if self.regression or self.name.startswith("many") else 3
-
-    @property
     def n_folds(self) -> int:
-        return self.n_splits * (self.repeats if self.regression else 1)
+        return 15 if self.regression else self.n_splits
 
     @property
     def n_fits(self) -> int:
-        return len(self.candidates) * self.n_folds
+        return 1 if self.twice else len(self.candidates) * self.n_folds
 
     def epochs_of(self, candidate: dict[str, Any]) -> int:
         return int(candidate.get("epochs", self.epochs))
@@ -83,187 +83,145 @@ class Workload:
     def batch_size_of(self, candidate: dict[str, Any]) -> int:
         return int(candidate.get("batch_size", self.batch_size))
 
-    def some(self, share: float) -> list[dict[str, Any]]:
-        """Some of the candidates, evenly spread."""
-        n = max(1, round(share * len(self.candidates)))
-        places = np.linspace(0, len(self.candidates) - 1, n).round().astype(int)
-        return [self.candidates[place] for place in sorted(set(places))]
+    def steps_of(self, candidate: dict[str, Any]) -> float:
+        """The steps of a fit, as a multiple of its rows."""
+        return self.epochs_of(candidate) / self.batch_size_of(candidate)
 
 
 def arguments_of(candidate: dict[str, Any]) -> dict[str, Any]:
     """What of a candidate the builder takes."""
-    return {n: v for n, v in candidate.items() if n not in ("epochs", "batch_size")}
+    return {name: value for name, value in candidate.items() if name not in OF_FIT}
 
 
-def _iris() -> Data:
-    X, y = load_iris(return_X_y=True)
-    X, _, y, _ = train_test_split(X, y, test_size=0.2, random_state=42)
-    return X.astype("float32"), y
-
-
-def _whole_iris() -> Data:
-    X, y = load_iris(return_X_y=True)
-    return X.astype("float32"), y
-
-
-def _breast() -> Data:
-    X, y = load_breast_cancer(return_X_y=True)
-    X = X[:, :8]
-    return ((X - X.mean(axis=0)) / X.std(axis=0)).astype("float32"), y
-
-
-def _digits() -> Data:
-    X, y = load_digits(return_X_y=True)
-    return (X / 16).astype("float32"), y
-
-
-def _images() -> Data:
-    X, y = _digits()
-    return X.reshape(-1, 8, 8, 1), y
-
-
-def _wide() -> Data:
-    X, y = make_classification(20000, 100, n_informative=20, random_state=0)
-    return X.astype("float32"), y
-
-
-def _sequence() -> Data:
-    rng = np.random.default_rng(0)
-    X = rng.normal(size=(1000, 32, 4)).astype("float32")
-    return X, (X.mean(axis=(1, 2)) > 0).astype("int64")
-
-
-def _diabetes() -> Data:
-    X, y = load_diabetes(return_X_y=True, scaled=False)
-    return X.astype("float32"), ((y - y.mean()) / y.std()).astype("float32")
-
-
-def rows(n: int) -> Callable[[], Data]:
-    """A table of so many rows, for the curve over the size of the data."""
-
-    def data() -> Data:
-        X, y = make_classification(n, 20, n_informative=10, random_state=0)
-        return X.astype("float32"), y
-
-    return data
-
-
-_SMALL = {"units": [5, 10, 15], "activation": ["relu", "sigmoid"]}
-_PIPELINE = {"learning_rate": np.logspace(-4, -1, 50).tolist(), "units": [5, 10]}
-_TENTHS = [n / 10 for n in range(10)]
-_BROWNLEE: list[dict[str, Any]] = [
-    {"batch_size": [10, 20, 40, 60, 80, 100], "epochs": [10, 50, 100]},
-    {"optimizer": ["SGD", "RMSprop", "Adagrad", "Adadelta", "Adam", "Adamax", "Nadam"]},
-    {
-        "optimizer": ["SGD"],
+_SMALL: Grid = {"units": [5, 10, 15], "activation": ["relu", "sigmoid"]}
+_PIPELINE: Grid = {"learning_rate": np.logspace(-4, -1, 50).tolist(), "units": [5, 10]}
+_IMAGES: Grid = {"dropout": [0.0, 0.25, 0.5], "learning_rate": [1e-3, 3e-3]}
+_WIDE: Grid = {"learning_rate": [1e-4, 1e-3, 1e-2], "weight_decay": [0.0, 1e-4, 1e-2]}
+_SEQUENCE: Grid = {"units": [16, 32], "dropout": [0.0, 0.2]}
+_REGRESSION: Grid = {"l2": [0.0, 1e-4, 1e-3], "learning_rate": [1e-3, 1e-2], "dropout": [0.0, 0.2]}
+_TABLE: Grid = {"units": [4, 8], "learning_rate": [10.0**-n for n in range(1, 11)]}
+_BROWNLEE: dict[str, dict[str, list[Any]]] = {
+    "batches": {"batch_size": [10, 20, 40, 60, 80, 100], "epochs": [10, 50, 100]},
+    "optimizer": {
+        "optimizer_name": ["SGD", "RMSprop", "Adagrad", "Adadelta", "Adam", "Adamax", "Nadam"]
+    },
+    "sgd": {
+        "optimizer_name": ["SGD"],
         "learning_rate": [0.001, 0.01, 0.1, 0.2, 0.3],
         "momentum": [0.0, 0.2, 0.4, 0.6, 0.8, 0.9],
     },
-    {
+    "init": {
         "init": [
             *("uniform", "lecun_uniform", "normal", "zero"),
             *("glorot_normal", "glorot_uniform", "he_normal", "he_uniform"),
         ]
     },
-    {
+    "activation": {
         "activation": [
             *("softmax", "softplus", "softsign", "relu"),
             *("tanh", "sigmoid", "hard_sigmoid", "linear"),
         ]
     },
-    {"dropout": _TENTHS, "max_norm": [1.0, 2.0, 3.0, 4.0, 5.0]},
-    {"neurons": [1, 5, 10, 15, 20, 25, 30]},
-]
+    "dropout": {
+        "dropout": [n / 10 for n in range(10)],
+        "max_norm": [1.0, 2.0, 3.0, 4.0, 5.0],
+    },
+    "neurons": {"neurons": [1, 5, 10, 15, 20, 25, 30]},
+}
 
 
-def _tuner_candidates() -> list[dict[str, Any]]:
+def _tuner_grid() -> Grid:
+    """60 candidates drawn from the space of KerasTuner's guide, each a grid of one point."""
     rng = np.random.RandomState(0)
     return [
         {
-            "widths": tuple(int(n) for n in rng.randint(1, 17, size=rng.randint(1, 4)) * 32),
-            "activation": str(rng.choice(["relu", "tanh"])),
-            "dropout": float(rng.choice([0.0, 0.25])),
-            "learning_rate": float(10 ** rng.uniform(-4, -2)),
+            "widths": [tuple(int(n) for n in rng.randint(1, 17, size=rng.randint(1, 4)) * 32)],
+            "activation": [str(rng.choice(["relu", "tanh"]))],
+            "dropout": [float(rng.choice([0.0, 0.25]))],
+            "learning_rate": [float(10 ** rng.uniform(-4, -2))],
         }
         for _ in range(60)
     ]
 
 
 def many(n_candidates: int = 2000) -> Workload:
-    """Iris, five folds; up to 2,000 candidates."""
-    grid = {
+    """Iris, five folds; up to 2,000 candidates, of which fewer are evenly spread."""
+    grid: Grid = {
         "learning_rate": [1e-4 * 1.3**n for n in range(20)],
         "dropout": [0.05 * n for n in range(10)],
         "units": list(range(3, 13)),
     }
+    title = f"{5 * n_candidates:,} fits on iris"
+    if n_candidates == 2000:
+        return _many("many", title, grid)
     every = list(ParameterGrid(grid))
     places = np.linspace(0, len(every) - 1, n_candidates).astype(int)
-    name = "many" if n_candidates == len(every) else f"many{n_candidates}"
-    return Workload(name, _whole_iris, "small", [every[place] for place in places], 20)
+    points = [{name: [value] for name, value in every[place].items()} for place in places]
+    return _many(f"many{n_candidates}", title, points)
 
 
-def _named(*workloads: Workload) -> dict[str, Workload]:
-    return {workload.name: workload for workload in workloads}
+def _many(name: str, title: str, grid: Grid) -> Workload:
+    bound = 4_000_000_000
+    return Workload(
+        name, title, datasets.whole_iris, "small", grid, 20, n_splits=5, max_memory=bound
+    )
 
 
-WORKLOADS = _named(
-    Workload(
-        "tutorial1", _iris, "small", list(ParameterGrid(_SMALL)), 1, tolerance=0.25, seconds=0.7
-    ),
-    Workload(
-        "tutorial", _iris, "small", list(ParameterGrid(_SMALL)), 100, tolerance=0.12, seconds=1.2
-    ),
-    Workload(
-        "pipeline", _iris, "small", list(ParameterGrid(_PIPELINE)), 100, scaled=True, seconds=1.2
-    ),
-    Workload("brownlee", _breast, "brownlee", list(ParameterGrid(_BROWNLEE)), 100, 10, seconds=4.0),
-    Workload("tuner", _digits, "tuner", _tuner_candidates(), 10, seconds=2.0),
-    Workload(
-        "images",
-        _images,
-        "cnn",
-        list(ParameterGrid({"dropout": [0.0, 0.25, 0.5], "learning_rate": [1e-3, 3e-3]})),
-        epochs=5,
-        batch_size=128,
-        seconds=2.0,
-    ),
-    Workload(
-        "wide",
-        _wide,
-        "wide",
-        list(
-            ParameterGrid({"learning_rate": [1e-4, 1e-3, 1e-2], "weight_decay": [0.0, 1e-4, 1e-2]})
+def rows(n_rows: int) -> Workload:
+    """18 fits on a table of so many rows, for the curve over the size of the data."""
+    grid: Grid = {"learning_rate": [1e-3, 3e-3, 1e-2], "units": [8, 16]}
+    title = f"18 fits on {n_rows:,} rows of 20 columns"
+    data = datasets.table(n_rows, 20)
+    return Workload(f"rows{n_rows}", title, data, "table", grid, 2, batch_size=256)
+
+
+def _brownlee() -> list[Workload]:
+    return [
+        Workload(
+            f"brownlee-{name}",
+            f"Brownlee's grid: {name}",
+            datasets.breast,
+            "brownlee",
+            grid,
+            100,
+            10,
+        )
+        for name, grid in _BROWNLEE.items()
+    ]
+
+
+_IRIS = datasets.iris
+WORKLOADS = {
+    workload.name: workload
+    for workload in (
+        Workload("tutorial1", "iris, 1 epoch", _IRIS, "small", _SMALL, 1),
+        Workload("tutorial", "iris, 100 epochs", _IRIS, "small", _SMALL, 100),
+        Workload("pipeline", "a scaler and iris", _IRIS, "small", _PIPELINE, 100, scaled=True),
+        *_brownlee(),
+        Workload("tuner", "KerasTuner's guide", datasets.digits, "tuner", _tuner_grid(), 10),
+        Workload(
+            "images", "a small CNN on digits", datasets.images, "cnn", _IMAGES, 5, batch_size=128
         ),
-        epochs=3,
-        batch_size=256,
-        seconds=3.0,
-    ),
-    Workload(
-        "sequence",
-        _sequence,
-        "gru",
-        list(ParameterGrid({"units": [16, 32], "dropout": [0.0, 0.2]})),
-        epochs=5,
-        seconds=3.0,
-    ),
-    Workload(
-        "regression",
-        _diabetes,
-        "regressor",
-        list(
-            ParameterGrid(
-                {"l2": [0.0, 1e-4, 1e-3], "learning_rate": [1e-3, 1e-2], "dropout": [0.0, 0.2]}
-            )
+        Workload("wide", "512 x 512 units", datasets.wide, "wide", _WIDE, epochs=3, batch_size=256),
+        Workload("sequence", "a GRU", datasets.sequence, "gru", _SEQUENCE, epochs=5),
+        Workload(
+            *("regression", "diabetes", datasets.diabetes, "regressor", _REGRESSION),
+            epochs=50,
+            scaled=True,
+            regression=True,
         ),
-        epochs=50,
-        scaled=True,
-        regression=True,
-        repeats=3,
-        seconds=1.3,
-        tolerance=0.1,
-    ),
-    many(),
-)
+        Workload(
+            "single", "one fit after a first", _IRIS, "small", {"units": [5]}, 100, twice=True
+        ),
+        many(),
+        Workload(
+            *("table", "a table of 500 MB", datasets.table(1_250_000, 100), "table", _TABLE),
+            epochs=1,
+            batch_size=4096,
+            max_memory=3_000_000_000,
+        ),
+    )
+}
 
 
 def workload(name: str) -> Workload:
@@ -272,5 +230,4 @@ def workload(name: str) -> Workload:
         return WORKLOADS[name]
     if name.startswith("many"):
         return many(int(name.removeprefix("many")))
-    grid = list(ParameterGrid({"learning_rate": [1e-3, 3e-3, 1e-2]}))
-    return Workload(name, rows(int(name.removeprefix("rows"))), "table", grid, epochs=2)
+    return rows(int(name.removeprefix("rows")))

@@ -1,0 +1,1 @@
+"""One file per peer, each with ``run(workload, part, **options)``; ``registry`` lists them."""

@@ -1,4 +1,4 @@
-"""Keras one fit at a time: build, fit, predict, in the loop that a careful user writes."""
+"""One fit at a time: build, fit, predict, in the loop that a careful user writes."""
 
 from __future__ import annotations
 
@@ -8,52 +8,84 @@ from typing import Any
 import keras
 import keras_models
 import numpy as np
-from workloads import Workload, arguments_of
+from parts import Part
+from sklearn.metrics import r2_score
+from sklearn.preprocessing import StandardScaler
+from workloads import Fold, Workload, arguments_of
 
-from .outcome import Outcome
+from .outcome import Outcome, second_of_two
+
+Result = tuple[float, int]  # the score, and the epochs that were run
 
 
-def run(workload: Workload, candidates: list[dict[str, Any]]) -> Outcome:
+def run(workload: Workload, part: Part) -> Outcome:
     X, y = workload.data()
-    folds, scores, epochs = workload.folds(), [], 0
-    started = time.perf_counter()
-    for candidate in candidates:
-        of_folds = []
-        for train, test in folds:
-            score, n_epochs = fit_and_score(workload, candidate, X, y, train, test)
-            of_folds.append(score)
-            epochs += n_epochs
-        scores.append(float(np.mean(of_folds)))
-    seconds = time.perf_counter() - started
-    return Outcome(seconds, len(candidates) * len(folds), epochs, scores)
+    if workload.twice:
+        return second_of_two(lambda: len(_fitted(workload, workload.candidates[0], X, y)[1].epoch))
+    search = ByHand(workload, part, X, y)
+    for place in range(len(part.candidates)):
+        search.score(place)
+    return search.outcome()
 
 
-def fit_and_score(
-    workload: Workload, candidate: dict[str, Any], X: Any, y: Any, train: Any, test: Any
-) -> tuple[float, int]:
-    """One fit of one candidate on one fold; its score, and the epochs that it ran."""
+class ByHand:
+    """Candidates one after another, each with the cross-validation that users write by hand."""
+
+    def __init__(self, workload: Workload, part: Part, X: Any, y: Any) -> None:
+        self._workload, self._X, self._y = workload, X, y
+        self._folds, self._candidates = part.folds_of(workload), part.candidates_of(workload)
+        self._results: dict[int, list[Result]] = {}
+        self._seconds: dict[int, float] = {}
+        self._started = time.perf_counter()
+
+    @property
+    def places(self) -> list[int]:
+        return list(range(len(self._candidates)))
+
+    def score(self, place: int) -> float:
+        """The mean score of the candidate in this place."""
+        began = time.perf_counter()
+        fits = [
+            _fit_and_score(self._workload, self._candidates[place], self._X, self._y, fold)
+            for fold in self._folds
+        ]
+        self._results[place], self._seconds[place] = fits, time.perf_counter() - began
+        return float(np.mean([score for score, _ in fits]))
+
+    def outcome(self) -> Outcome:
+        seconds = time.perf_counter() - self._started
+        rows = [self._results[place] for place in self.places]
+        return Outcome(
+            self._started,
+            seconds,
+            [self._seconds[place] for place in self.places],
+            epochs=[[epochs for _, epochs in row] for row in rows],
+            scores=[[score for score, _ in row] for row in rows],
+            order=list(self._results),
+        )
+
+
+def _fit_and_score(
+    workload: Workload, candidate: dict[str, Any], X: Any, y: Any, fold: Fold
+) -> Result:
+    train, test = fold
     train_x, test_x = X[train], X[test]
     if workload.scaled:
-        from sklearn.preprocessing import StandardScaler
-
         scaler = StandardScaler().fit(train_x)
         train_x, test_x = scaler.transform(train_x), scaler.transform(test_x)
-    keras.utils.set_random_seed(0)
+    model, history = _fitted(workload, candidate, train_x, y[train])
+    return _score(model.predict(test_x, verbose=0), y[test]), len(history.epoch)
+
+
+def _fitted(workload: Workload, candidate: dict[str, Any], X: Any, y: Any) -> Any:
+    keras.utils.set_random_seed(workload.seed)
     model = getattr(keras_models, workload.builder)(**arguments_of(candidate))
-    history = model.fit(
-        train_x,
-        y[train],
-        epochs=workload.epochs_of(candidate),
-        batch_size=workload.batch_size_of(candidate),
-        verbose=0,
-    )
-    return score_of(model.predict(test_x, verbose=0), y[test]), len(history.epoch)
+    epochs, batch_size = workload.epochs_of(candidate), workload.batch_size_of(candidate)
+    return model, model.fit(X, y, epochs=epochs, batch_size=batch_size, verbose=0)
 
 
-def score_of(outputs: Any, y: Any) -> float:
+def _score(outputs: Any, y: Any) -> float:
     """Accuracy, or R squared for numbers, as scikit-learn's estimators score."""
-    from sklearn.metrics import r2_score
-
     if y.dtype.kind == "f":
         return float(r2_score(y, outputs[:, 0]))
     labels = outputs.argmax(axis=1) if outputs.shape[1] > 1 else outputs[:, 0] > 0.5

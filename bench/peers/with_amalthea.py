@@ -2,28 +2,39 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import keras_models
+from parts import Part
 from workloads import Workload
 
 import amalthea
 import amalthea.rendezvous.lockstep  # noqa: F401  imports are not measured
 
-from .grid_search import searched
+from .grid_search import Searched
+from .grid_search import run as run_search
 from .outcome import Outcome
 
 
-def run(workload: Workload, candidates: list[dict[str, Any]]) -> Outcome:
+def run(workload: Workload, part: Part) -> Outcome:
+    bound = workload.max_memory
+    with amalthea.lockstep(max_memory=bound) if bound else nullcontext():
+        return run_search(_PEER, workload, part)
+
+
+def _estimator(workload: Workload) -> Any:
     kind = amalthea.KerasRegressor if workload.regression else amalthea.KerasClassifier
-    estimator = kind(
+    return kind(
         getattr(keras_models, workload.builder),
         epochs=workload.epochs,
         batch_size=workload.batch_size,
-        random_state=0,
+        random_state=workload.seed,
     )
-    return searched(estimator, workload, candidates, _epochs, search=amalthea.GridSearchCV)
 
 
 def _epochs(estimator: Any) -> int:
     return int(estimator.n_epochs_)
+
+
+_PEER = Searched(_estimator, _epochs, search=amalthea.GridSearchCV)

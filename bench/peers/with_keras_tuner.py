@@ -1,47 +1,35 @@
-"""KerasTuner's GridSearch, with the cross-validation that its users write into ``run_trial``."""
+"""A tuner of KerasTuner's, with the cross-validation that its users write into ``run_trial``."""
 
 from __future__ import annotations
 
-import io
 import tempfile
-import time
-from contextlib import redirect_stdout
 from typing import Any
 
 import keras_tuner
-import numpy as np
+from parts import Part
 from workloads import Workload
 
-from .by_hand import fit_and_score
+from .by_hand import ByHand
 from .outcome import Outcome
 
 
-def run(workload: Workload, candidates: list[dict[str, Any]]) -> Outcome:
-    X, y = workload.data()
-    folds = workload.folds()
-    scores: dict[int, float] = {}
-    epochs: list[int] = []
+def run(workload: Workload, part: Part, tuner: str = "GridSearch") -> Outcome:
+    search = ByHand(workload, part, *workload.data())
 
-    class CrossValidated(keras_tuner.GridSearch):
-        def run_trial(self, trial: Any, *args: Any, **kwargs: Any) -> float:
-            number = trial.hyperparameters.Choice("candidate", list(range(len(candidates))))
-            of_folds = [
-                fit_and_score(workload, candidates[number], X, y, train, test)
-                for train, test in folds
-            ]
-            epochs.extend(n for _, n in of_folds)
-            scores[number] = float(np.mean([score for score, _ in of_folds]))
-            return scores[number]
+    class CrossValidated(getattr(keras_tuner, tuner)):  # type: ignore[misc]
+        def run_trial(self, trial: Any, *args: Any, **kwargs: Any) -> Any:
+            place = trial.hyperparameters.Choice("candidate", search.places)
+            return {"score": search.score(place)}
 
-    with tempfile.TemporaryDirectory() as folder, redirect_stdout(io.StringIO()):
-        tuner = CrossValidated(
+    space = keras_tuner.HyperParameters()
+    space.Choice("candidate", search.places)
+    with tempfile.TemporaryDirectory() as folder:
+        CrossValidated(
             objective=keras_tuner.Objective("score", "max"),
-            max_trials=len(candidates),
+            hyperparameters=space,
+            max_trials=len(search.places),
+            seed=0,
             directory=folder,
             overwrite=True,
-        )
-        started = time.perf_counter()
-        tuner.search()
-        seconds = time.perf_counter() - started
-    in_order = [scores[number] for number in sorted(scores)]
-    return Outcome(seconds, len(epochs), sum(epochs), in_order)
+        ).search(verbose=0)
+        return search.outcome()

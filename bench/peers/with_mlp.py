@@ -1,40 +1,66 @@
-"""scikit-learn's own MLPClassifier under GridSearchCV, where it can express the model."""
+"""scikit-learn's own MLPClassifier and MLPRegressor under GridSearchCV."""
 
 from __future__ import annotations
 
 import warnings
+from functools import partial
 from typing import Any
 
+from networks import network_of
+from parts import Part
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.neural_network import MLPClassifier
+from sklearn.model_selection import GridSearchCV
+from sklearn.neural_network import MLPClassifier, MLPRegressor
 from workloads import Workload
 
-from .grid_search import searched
+from .grid_search import Candidate, Searched
+from .grid_search import run as run_search
 from .outcome import Outcome
 
-_NAMES = {"relu": "relu", "sigmoid": "logistic", "tanh": "tanh"}
+_ACTIVATIONS = {"relu": "relu", "sigmoid": "logistic", "tanh": "tanh", "linear": "identity"}
+_SOLVERS = {"Adam": "adam", "AdamW": "adam", "SGD": "sgd"}  # AdamW where nothing decays
 
 
-def run(workload: Workload, candidates: list[dict[str, Any]], n_jobs: int = 1) -> Outcome:
-    warnings.simplefilter("ignore", ConvergenceWarning)
-    estimator: Any = MLPClassifier(
-        batch_size=workload.batch_size,
-        max_iter=workload.epochs,
-        n_iter_no_change=workload.epochs + 1,
-        tol=0.0,
-        alpha=0.0,
-        epsilon=1e-7,
-        random_state=0,
+def run(workload: Workload, part: Part, n_jobs: int = 1) -> Outcome:
+    peer = Searched(_estimator, _epochs, partial(_settings, workload), search=GridSearchCV)
+    return run_search(peer, workload, part, n_jobs)
+
+
+class _RunsAllEpochs:
+    """It stops by itself where the loss no longer falls, and Keras does not."""
+
+    def fit(self, X: Any, y: Any) -> Any:
+        self.n_iter_no_change = self.max_iter + 1  # type: ignore[attr-defined]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            return super().fit(X, y)  # type: ignore[misc]
+
+
+class _Classifier(_RunsAllEpochs, MLPClassifier):
+    pass
+
+
+class _Regressor(_RunsAllEpochs, MLPRegressor):
+    pass
+
+
+def _estimator(workload: Workload) -> Any:
+    kind = _Regressor if workload.regression else _Classifier
+    return kind(
+        alpha=0.0, tol=0.0, epsilon=1e-7, nesterovs_momentum=False, random_state=workload.seed
     )
-    settings = [_settings(candidate) for candidate in candidates]
-    return searched(estimator, workload, settings, _epochs, n_jobs=n_jobs)
 
 
-def _settings(candidate: dict[str, Any]) -> dict[str, Any]:
+def _settings(workload: Workload, candidate: Candidate) -> Candidate:
+    network = network_of(workload, candidate)
     return {
-        "hidden_layer_sizes": (candidate.get("units", 10),),
-        "activation": _NAMES[candidate.get("activation", "relu")],
-        "learning_rate_init": candidate.get("learning_rate", 0.001),
+        "hidden_layer_sizes": network.widths,
+        "activation": _ACTIVATIONS[network.activation],
+        "solver": _SOLVERS[network.optimizer],
+        "learning_rate_init": network.learning_rate,
+        "momentum": network.momentum,
+        "max_iter": workload.epochs_of(candidate),
+        "batch_size": workload.batch_size_of(candidate),
     }
 
 

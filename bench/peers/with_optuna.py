@@ -2,36 +2,24 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
-import numpy as np
 import optuna
+from parts import Part
 from workloads import Workload
 
-from .by_hand import fit_and_score
+from .by_hand import ByHand
 from .outcome import Outcome
 
 
-def run(workload: Workload, candidates: list[dict[str, Any]]) -> Outcome:
-    X, y = workload.data()
-    folds = workload.folds()
-    scores: dict[int, float] = {}
-    epochs: list[int] = []
+def run(workload: Workload, part: Part) -> Outcome:
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    search = ByHand(workload, part, *workload.data())
 
     def objective(trial: Any) -> float:
-        number = trial.suggest_categorical("candidate", list(range(len(candidates))))
-        of_folds = [
-            fit_and_score(workload, candidates[number], X, y, train, test) for train, test in folds
-        ]
-        epochs.extend(n for _, n in of_folds)
-        scores[number] = float(np.mean([score for score, _ in of_folds]))
-        return scores[number]
+        return search.score(trial.suggest_categorical("candidate", search.places))
 
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    sampler = optuna.samplers.GridSampler({"candidate": list(range(len(candidates)))}, seed=0)
+    sampler = optuna.samplers.GridSampler({"candidate": search.places}, seed=0)
     study = optuna.create_study(direction="maximize", sampler=sampler)
-    started = time.perf_counter()
-    study.optimize(objective, n_trials=len(candidates))
-    seconds = time.perf_counter() - started
-    return Outcome(seconds, len(epochs), sum(epochs), [scores[n] for n in sorted(scores)])
+    study.optimize(objective, n_trials=len(search.places))
+    return search.outcome()

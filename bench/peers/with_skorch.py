@@ -2,74 +2,72 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
-from skorch import NeuralNetClassifier
-from workloads import Workload, arguments_of
+import torch_models
+from networks import network_of
+from parts import Part
+from skorch import NeuralNetBinaryClassifier, NeuralNetClassifier, NeuralNetRegressor
+from workloads import Workload
 
-from .grid_search import searched
+from .grid_search import Candidate, Searched
+from .grid_search import run as run_search
 from .outcome import Outcome
 
-_N_INPUTS = {"small": 4, "tuner": 64, "wide": 100}
-_N_CLASSES = {"small": 3, "tuner": 10, "wide": 2}
-_ACTIVATIONS = {"relu": torch.nn.ReLU, "sigmoid": torch.nn.Sigmoid, "tanh": torch.nn.Tanh}
+
+def run(workload: Workload, part: Part) -> Outcome:
+    torch.manual_seed(workload.seed)
+    head = network_of(workload, workload.candidates[0]).head
+    peer = Searched(_estimator, _epochs, partial(_settings, workload), target=_TARGETS[head])
+    return run_search(peer, workload, part)
 
 
-class Net(torch.nn.Module):
-    """Dense layers, an activation after each, and logits."""
-
-    def __init__(
-        self, n_inputs: int, n_classes: int, widths: Any, activation: str, dropout: float
-    ) -> None:
-        super().__init__()
-        layers: list[Any] = []
-        for width in widths:
-            layers += [torch.nn.Linear(n_inputs, width), _ACTIVATIONS[activation]()]
-            n_inputs = width
-        self.layers = torch.nn.Sequential(
-            *layers, torch.nn.Dropout(dropout), torch.nn.Linear(n_inputs, n_classes)
-        )
-        for layer in self.layers:  # Keras's initial values
-            if isinstance(layer, torch.nn.Linear):
-                torch.nn.init.xavier_uniform_(layer.weight)
-                torch.nn.init.zeros_(layer.bias)
-
-    def forward(self, x: Any) -> Any:
-        return self.layers(x)
+def _as_floats(y: Any) -> Any:
+    return y.astype(np.float32)
 
 
-def run(workload: Workload, candidates: list[dict[str, Any]]) -> Outcome:
-    torch.manual_seed(0)
-    wide = workload.builder == "wide"
-    estimator: Any = NeuralNetClassifier(
-        Net,
-        module__n_inputs=_N_INPUTS[workload.builder],
-        module__n_classes=_N_CLASSES[workload.builder],
-        criterion=torch.nn.CrossEntropyLoss,
-        optimizer=torch.optim.AdamW if wide else torch.optim.Adam,
-        optimizer__eps=1e-7,
-        max_epochs=workload.epochs,
-        batch_size=workload.batch_size,
+def _as_column(y: Any) -> Any:
+    return y.reshape(-1, 1)
+
+
+def _as_they_are(y: Any) -> Any:
+    return y
+
+
+_TARGETS: dict[str, Any] = {"softmax": _as_they_are, "sigmoid": _as_floats, "linear": _as_column}
+
+
+def _estimator(workload: Workload) -> Any:
+    """The kind of its estimators that fits the target, with a loss on logits."""
+    networks = [network_of(workload, candidate) for candidate in workload.candidates]
+    bounded = any(network.max_norm for network in networks)
+    kind, loss = {
+        "softmax": (NeuralNetClassifier, torch.nn.CrossEntropyLoss),
+        "sigmoid": (NeuralNetBinaryClassifier, torch.nn.BCEWithLogitsLoss),
+        "linear": (NeuralNetRegressor, torch.nn.MSELoss),
+    }[networks[0].head]
+    return kind(
+        torch_models.Net,
+        criterion=loss,
         iterator_train__shuffle=True,
         train_split=None,
+        callbacks=[("max_norm", torch_models.MaxNorm())] if bounded else [],
         verbose=0,
     )
-    return searched(estimator, workload, [_settings(one) for one in candidates], _epochs)
 
 
-def _settings(candidate: dict[str, Any]) -> dict[str, Any]:
-    given = arguments_of(candidate)
-    settings = {
-        "module__widths": given.get("widths", (given.get("units", 10),)),
-        "module__activation": given.get("activation", "relu"),
-        "module__dropout": given.get("dropout", 0.0),
-        "optimizer__lr": given.get("learning_rate", 0.001),
+def _settings(workload: Workload, candidate: Candidate) -> Candidate:
+    network = network_of(workload, candidate)
+    return {
+        "module__network": network,
+        **torch_models.optimizer_settings(network),
+        "max_epochs": workload.epochs_of(candidate),
+        "batch_size": workload.batch_size_of(candidate),
+        "lr": network.learning_rate,
     }
-    if "weight_decay" in given:
-        settings["module__widths"] = (512, 512)
-        settings["optimizer__weight_decay"] = given["weight_decay"]
-    return settings
 
 
 def _epochs(estimator: Any) -> int:

@@ -1,0 +1,104 @@
+"""Who is measured on what, how often and how much of it: the policy, without a process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from parts import Part, part_within, smallest, whole
+from peers.registry import PEERS, Peer
+from workloads import WORKLOADS, Workload
+
+GROWTH = "growth"  # the curves over fits and rows, chosen like a workload
+HEADLINES = (
+    *("tutorial1", "tutorial", "pipeline", "regression"),
+    *("tuner", "images", "wide", "sequence"),
+)
+ORDER = (*HEADLINES, *(name for name in WORKLOADS if name not in HEADLINES))
+QUICK_WORKLOADS = ("tutorial", "pipeline")
+QUICK_PEERS = ("amalthea", "limit", "keras", "wrappers", "scikeras", "optuna", "mlp", "mlp2")
+# Runs of those who do the whole work and of the others, as many as let the bench end in an hour.
+RUNS_ON_HEADLINES, RUNS_ELSEWHERE = (3, 2), (2, 1)
+LONG = ("tuner", "wide")  # a minute or more where all of it is done
+LARGE = ("many", "table")
+# Where they are measured with a warm compilation cache too. Those on JAX compile the same programs.
+WARM = {
+    **dict.fromkeys(("amalthea", "limit"), (*(set(HEADLINES) - {"tuner"}), "brownlee-batches")),
+    **{"keras": HEADLINES, "wrappers": ("pipeline",)},
+    **dict.fromkeys(("tuner", "optuna"), ("pipeline",)),
+}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One run of the bench.
+
+    ``mode`` is ``"full"``, ``"some"``, ``"quick"``, or ``"smoke"``: each peer once on as little as
+    can be scaled.
+    """
+
+    mode: str
+    workloads: tuple[str, ...]
+    runs: int | None = None
+    growth: bool = False
+
+    def peers_of(self, workload: Workload) -> list[Peer]:
+        chosen = [peer for peer in PEERS.values() if peer.can(workload)]
+        return [peer for peer in chosen if self.mode != "quick" or peer.name in QUICK_PEERS]
+
+    def runs_of(self, peer: Peer, workload: Workload) -> int:
+        if workload.name in LARGE or self.mode == "smoke":
+            return 1
+        if self.runs:
+            return self.runs
+        if self.mode == "quick" or workload.twice:
+            return 2
+        many = workload.name in HEADLINES and workload.name not in LONG
+        of_whole, of_part = RUNS_ON_HEADLINES if many else RUNS_ELSEWHERE
+        return of_whole if peer.whole else of_part
+
+    def is_measured_warm(self, peer: Peer, workload: Workload) -> bool:
+        if self.mode == "smoke" or (self.mode == "quick" and not peer.whole):
+            return False
+        return workload.name in WARM.get(peer.name, ())
+
+    def first_part(self, peer: Peer, workload: Workload) -> Part:
+        """What the warm-up runs."""
+        if peer.whole or workload.twice:
+            return whole(workload)
+        return smallest(workload, peer.candidates_of(workload), peer.n_jobs)
+
+    def part_of(self, peer: Peer, workload: Workload, seconds_per_fit: float) -> Part:
+        if peer.whole or workload.twice:
+            return whole(workload)
+        among = peer.candidates_of(workload)
+        seconds = self._seconds(workload)
+        return part_within(seconds, seconds_per_fit, workload, among, peer.n_jobs)
+
+    def _seconds(self, workload: Workload) -> float:
+        """What one measurement of a peer on a part may take."""
+        if self.mode == "smoke":
+            return 0.0
+        return 4.0 if self.mode != "quick" and workload.name in HEADLINES else 3.0
+
+    @property
+    def environments(self) -> list[str]:
+        peers = [peer for name in self.workloads for peer in self.peers_of(WORKLOADS[name])]
+        return list(dict.fromkeys([*(peer.environment for peer in peers), "keras"]))
+
+
+def plan_for(names: list[str], mode: str = "full", runs: int | None = None) -> Plan:
+    """The plan for these workloads; a name stands for all that begin with it and a hyphen."""
+    if not names:
+        every = QUICK_WORKLOADS if mode == "quick" else ORDER
+        return Plan(mode, every, runs, growth=mode == "full")
+    wanted = [name for name in names if name != GROWTH]
+    unknown = [name for name in wanted if not any(_is_of(w, name) for w in WORKLOADS)]
+    if unknown:
+        known = ", ".join((*WORKLOADS, GROWTH))
+        raise SystemExit(f"Unknown workloads {unknown}; there are: {known}.")
+    chosen = tuple(w for w in ORDER if any(_is_of(w, name) for name in wanted))
+    return Plan("some" if mode == "full" else mode, chosen, runs, growth=GROWTH in names)
+
+
+def _is_of(workload: str, name: str) -> bool:
+    return workload == name or workload.startswith(f"{name}-")
