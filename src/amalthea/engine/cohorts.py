@@ -37,8 +37,9 @@ class Cohort:
     """
 
     def __init__(self, part: Part, tools: Tools) -> None:
-        members, form = part.members, part.form
+        members, form = part.everyone, part.form
         self.members, self.form, self._places = members, form, part.family.places
+        self._lead = {one: lead for lead, others in part.followers.items() for one in others}
         self.outcomes: dict[Member, Outcome] = {}
         self.stopped = False  # another thread may set it
         started = time.perf_counter()
@@ -47,7 +48,8 @@ class Cohort:
         self._train: Epoch | None = None
         self._test: Epoch | None = None
         self._several: Run | None = None  # in place of these two, where nobody looks
-        self._move_in(members, [member.take_state() for member in members], form)
+        states = {member: member.take_state() for member in members}
+        self._move_in(members, [states[member] for member in part.members], form)
         self.seconds = time.perf_counter() - started
 
     def run(self) -> None:
@@ -67,12 +69,18 @@ class Cohort:
         """Whether most of its time is the device's, and no code of a user is called."""
         return self.form.name == "stacked" and not any(m.request.callbacks for m in self.members)
 
+    def _leads(self, members: Sequence[Member]) -> list[Member]:
+        """Those that have a lane of their own; the others go the same way for a while."""
+        return [member for member in members if member not in self._lead]
+
     def _move_in(self, members: list[Member], states: list[State], form: Form) -> None:
+        """``states`` of those that have lanes of their own."""
         structure, tools = self._structure, self._tools
-        self._here = list(members)
-        self._lane = {member: lane for lane, member in enumerate(members)}
-        padding = [members[-1]] * (form.lanes - len(members))
-        self._seats = [*members, *padding]
+        self._here, leads = list(members), self._leads(members)
+        lanes = {member: lane for lane, member in enumerate(leads)}
+        self._lane = {member: lanes[self._lead.get(member, member)] for member in members}
+        padding = [leads[-1]] * (form.lanes - len(leads))
+        self._seats = [*leads, *padding]
         places = [self._places[seat.structure.key] for seat in self._seats]
         self._lanes: Lanes = Stacked(places) if form.name == "stacked" else Lone(*places)
         self._state = self._lanes.join([*states, *[states[-1]] * len(padding)])
@@ -118,7 +126,7 @@ class Cohort:
         """As many epochs as all members have left, and as one call takes."""
         n_epochs = min(several.most, *(member.n_epochs_left for member in self._here))
         # A fit that is done keeps its lane, and knows no further orders.
-        seats = self._here[:1] if several.one_order else self._seats
+        seats = self._leads(self._here)[:1] if several.one_order else self._seats
         orders = [self._orders(seats, ahead) for ahead in range(n_epochs)]
         state = self._state._replace(metrics=self._structure.no_metrics)
         self._state, training, held = several(state, orders)
@@ -227,10 +235,11 @@ class Cohort:
     def _shrink(self) -> None:
         if not self._here or len(self._seats) == 1:
             return
-        lanes = shrinks_to(self._structure, self._here, len(self._seats))
+        leads = self._leads(self._here)
+        lanes = shrinks_to(self._structure, leads, len(self._seats))
         if lanes is not None:
             state = self._lanes.fetched(self._state)
-            states = [self._lanes.state(state, self._lane[m]) for m in self._here]
+            states = [self._lanes.state(state, self._lane[m]) for m in leads]
             states = [s._replace(metrics=self._structure.no_metrics) for s in states]
             self._move_in(self._here, states, replace(self.form, lanes=lanes))
 

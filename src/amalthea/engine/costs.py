@@ -26,6 +26,7 @@ _SLOWER = 6e-10  # seconds more for each number written, when compiled with litt
 _LITTLE, _MUCH = 0.1, 4.0  # seconds that may be lost so, before some and full effort are better
 # Seconds to trace and compile a stacked program with little effort, and for each operation in it.
 _PREPARING, _PREPARING_OPERATION = 0.1, 1e-3
+_SHORT = 0.2  # seconds of a fit that a program more is not worth
 _LANES = (2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64)
 _LANES_ON_ACCELERATOR = (*_LANES, 96, 128, 192, 256)
 _CALLING = 2e-4  # seconds to call a program and to fetch what it gives
@@ -115,10 +116,13 @@ def least_seconds(members: Sequence[Member]) -> float:
 
 
 def may_stack(structure: Structure, member: Member) -> bool:
-    """Whether what a program costs whatever its size is most of an epoch."""
+    """Whether what a program costs whatever its size is most of an epoch, or all is little."""
     work = work_of_epoch(structure, member)
     seconds = _seconds(work)
-    return jax.default_backend() != "cpu" or (not work.convolves and seconds.once > seconds.each)
+    if jax.default_backend() != "cpu":
+        return True
+    short = seconds.each * member.n_epochs_left < _SHORT
+    return not work.convolves and (short or seconds.once > seconds.each)
 
 
 def is_worth_it(structure: Structure, member: Member, lanes: int) -> bool:
@@ -127,8 +131,28 @@ def is_worth_it(structure: Structure, member: Member, lanes: int) -> bool:
     return each * (lanes - 1) * member.n_epochs_left < _COMPILING
 
 
-def stacked_form(structure: Structure, members: Sequence[Member], lanes: int) -> Form:
-    return Form("stacked", lanes, _effort(work_of_epoch(structure, members[0]), members), True)
+def effort_for(structure: Structure, members: Sequence[Member]) -> Effort:
+    """How well to compile what all these are trained by."""
+    longest = max(members, key=lambda member: work_of_epoch(structure, member).elements)
+    return _effort(work_of_epoch(structure, longest), members)
+
+
+def stacked_forms(
+    structure: Structure,
+    members: Sequence[Member],
+    bytes_each: float,
+    effort: Effort,
+    room: float,
+) -> list[tuple[Form, list[Member]]]:
+    """Members cut into stacks as large as there is room for; none where there is none for two."""
+    most = room / bytes_each
+    sizes = [n for n in _lane_counts() if n <= most]
+    if not sizes or _bytes_of_data(members[0]) > room:
+        return []
+    return [
+        (Form("stacked", lanes_for(len(part)), effort, True), part)
+        for part in in_parts(members, sizes[-1])
+    ]
 
 
 def shrinks_to(structure: Structure, members: Sequence[Member], lanes: int) -> int | None:

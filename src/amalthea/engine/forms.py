@@ -165,7 +165,7 @@ class Engine:
             for part in cutting.parts(waiting):
                 cohort = _or_error(Cohort, part, tools)
                 if isinstance(cohort, Exception):  # all fail with it
-                    results.update({number_of[member]: cohort for member in part.members})
+                    results.update({number_of[member]: cohort for member in part.everyone})
                 else:
                     cohorts.append(cohort)
             for member, outcome in run_all(cohorts).items():

@@ -8,25 +8,27 @@ takes less time than preparing several.
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from .costs import (
     Form,
     choose_forms,
+    effort_for,
     is_worth_it,
     least_seconds,
     may_round,
     may_stack,
     seconds_together,
-    stacked_form,
+    stacked_forms,
     work_of_epoch,
 )
 from .grouping import grouped
 from .lifting.families import Families, Family, frame, skeleton
 from .members import Member
 from .programs import Programs
-from .structures import Structure
 from .room import bytes_of_lane
+from .structures import Structure
+from .trajectories import Followers, leads
 
 _Group = list[Member]
 
@@ -38,6 +40,12 @@ class Part:
     form: Form
     family: Family
     members: list[Member]
+    followers: Followers = field(default_factory=dict)
+
+    @property
+    def everyone(self) -> list[Member]:
+        """The members, and those that leave them on the way (:mod:`.trajectories`)."""
+        return [one for lead in self.members for one in (lead, *self.followers.get(lead, ()))]
 
 
 class Cutting:
@@ -67,6 +75,13 @@ class Cutting:
         self._room, self._to_the_bit = room, to_the_bit
 
     def parts(self, members: Sequence[Member]) -> list[Part]:
+        trained, followers = leads(members)
+        return [
+            replace(part, followers={m: followers[m] for m in part.members if m in followers})
+            for part in self._parts(trained)
+        ]
+
+    def _parts(self, members: Sequence[Member]) -> list[Part]:
         woven = [member for member in members if self._may_be_woven(member)]
         own = [member for member in members if not self._may_be_woven(member)]
         parts: list[Part] = []
@@ -101,12 +116,14 @@ class Cutting:
         return may_stack(group[0].structure, group[0]) and self._family(group) is not None
 
     def _stacked(self, family: Family, group: _Group) -> list[Part]:
+        """Fits with equally many batches in a program; all these programs are one, if they can."""
         parts = []
-        for alike in grouped(group, _batches):
-            formed = self._formed(family, alike)
-            if any(part.form.name != "stacked" for part in formed):
-                formed = self._by_one(alike)
-            parts += formed
+        effort = effort_for(family.structure, group)
+        # The one with most batches first: its program has room for the others.
+        for alike in sorted(grouped(group, _batches), key=lambda some: _batches(some[0])[0])[::-1]:
+            each = _bytes(family, alike[0])
+            formed = stacked_forms(family.structure, alike, each, effort, self._room)
+            parts += [Part(form, family, some) for form, some in formed] or self._by_one(alike)
         return parts
 
     def _among_others(self, member: Member) -> list[Part]:
@@ -117,9 +134,9 @@ class Cutting:
 
         for family in self._families.with_another(member.structure, has_program):
             known = self._programs.run_shapes(family.structure.key)
-            lanes = min(shape.lanes for shape in known)
-            if is_worth_it(family.structure, member, lanes):
-                form = stacked_form(family.structure, [member], lanes)
+            least = min(known, key=lambda shape: shape.lanes)
+            if is_worth_it(family.structure, member, least.lanes):
+                form = Form("stacked", least.lanes, least.effort, True)
                 return [Part(form, family, [member])]
         return []
 
@@ -157,21 +174,29 @@ class Cutting:
         return self._families.of([member.structure for member in members], one_step=True)
 
     def _formed(self, family: Family, members: _Group) -> list[Part]:
-        structure, first = family.structure, members[0]
-        state = family.places[first.structure.key].put(first.state)
-        work = structure.train.work(first.request.batch_size, first.request.batch_size)
-        bytes_each = bytes_of_lane(state, work)
         formed = choose_forms(
-            structure, members, bytes_each, self._forced, self._room, self._to_the_bit
+            family.structure,
+            members,
+            _bytes(family, members[0]),
+            self._forced,
+            self._room,
+            self._to_the_bit,
         )
         return [Part(form, family, some) for form, some in formed]
 
 
-def _batches(member: Member) -> Hashable:
+def _bytes(family: Family, member: Member) -> float:
+    """What a lane takes."""
+    state = family.places[member.structure.key].put(member.state)
+    size = member.request.batch_size
+    return bytes_of_lane(state, family.structure.train.work(size, size))
+
+
+def _batches(member: Member) -> tuple[int, Hashable]:
     """What fits of one program have to have in common."""
     request, held = member.request, member.request.validation
-    return (
-        -(-len(request.training) // request.batch_size),
+    n_batches = -(-len(request.training) // request.batch_size)
+    return n_batches, (
         -(-len(held) // request.validation_batch_size) if held else None,
         request.validation_freq,
         request.initial_epoch % request.validation_freq,

@@ -119,14 +119,16 @@ class RunShape:
     n_rows: int
     n_batches: int
     one_order: bool
+    effort: Effort
 
     def with_rows(self, n_rows: int, n_batches: int) -> RunShape:
         return replace(self, n_rows=n_rows, n_batches=n_batches)
 
     def has_room_for(self, other: RunShape) -> bool:
-        same = (self.lanes, self.most, self.one_order) == (other.lanes, other.most, other.one_order)
+        alike = ("lanes", "one_order", "effort")
         return (
-            same
+            all(getattr(self, name) == getattr(other, name) for name in alike)
+            and self.most <= other.most
             and self.n_distinct >= other.n_distinct
             and self.n_rows >= other.n_rows
             and self.n_batches >= other.n_batches

@@ -56,7 +56,8 @@ class Run:
     ) -> None:
         lanes = len(training.rows) if stacked else 1
         self._shape = shape = training.shape(structure, most, lanes, tools, held is not None)
-        self.most, self.one_order = most, training.one_order or not stacked
+        self.most = most = shape.most
+        self.one_order = training.one_order or not stacked
         self._training, self._lanes = training, () if self.one_order else (lanes,)
         train, test = structure.train, structure.test
         self._fixed: tuple[Any, ...] = (
@@ -128,7 +129,8 @@ class Side:
         """Room for these rows: that of a program that is there, or enough for some more."""
         distinct = len({tools.pool.addresses(rows) for rows in self.rows})
         n_rows, size = max(map(len, self.rows)), self.sizes[0]
-        own = RunShape(lanes, most, distinct, n_rows, -(-n_rows // size), self.one_order)
+        n_batches = -(-n_rows // size)
+        own = RunShape(lanes, most, distinct, n_rows, n_batches, self.one_order, tools.effort)
         if not isinstance(structure.train, OneStep) or validates:
             return own
         known = tools.programs.run_shape(structure.key, own)
