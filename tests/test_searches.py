@@ -179,17 +179,25 @@ def test_epochs_of_every_fit_can_be_scored(iris: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("grid", "programs"),
+    "grid",
     [
-        # One for training and one for predicting each structure, one more for the refit's rows.
-        ({"units": [3, 6, 9], "epochs": [1, 2]}, 3 + 3 + 1),
-        ({"optimizer__learning_rate": [0.1, 0.01, 0.001], "optimizer": ["sgd"]}, 1 + 1 + 1),
-        ({"units": [3, 6], "optimizer": ["sgd", "adam"]}, 4 + 2 + 1),
+        {"units": [3, 6, 9], "epochs": [1, 2]},
+        {"optimizer__learning_rate": [0.1, 0.01, 0.001], "optimizer": ["sgd"]},
+        {"units": [3, 6], "optimizer": ["sgd", "adam"]},
     ],
     ids=["widths", "learning rates", "optimizers"],
 )
-def test_fits_share_programs(iris: Any, grid: Any, programs: int) -> None:
+def test_all_fits_and_the_refit_share_one_program_to_train_and_one_to_predict(
+    iris: Any, grid: Any
+) -> None:
     forget_programs()
     search = amalthea.GridSearchCV(estimator(), grid, cv=3).fit(*iris)
-    assert search.programs_ == programs
+    assert search.programs_ == 2
     assert amalthea.GridSearchCV(estimator(), grid, cv=3).fit(*iris).programs_ == 0
+
+
+def test_batch_sizes_share_one_program_to_train(iris: Any) -> None:
+    """And have one each to predict, whose batches have that size."""
+    forget_programs()
+    search = amalthea.GridSearchCV(estimator(), {"batch_size": [10, 32, 70]}, cv=3).fit(*iris)
+    assert search.programs_ == 1 + 3

@@ -1,0 +1,285 @@
+"""Fits that differ in a hyperparameter share one program, and get what Keras's own `fit` gives.
+
+Keras is called by the test itself, for each of them, on the documented seed and batch order, with a
+ragged last batch: weights, optimizer state and history.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+import amalthea
+from amalthea.engine.forms import Engine, forget_programs
+from amalthea.engine.requests import FitRequest, PredictRequest
+from amalthea.engine.rows import Rows
+
+L = keras.layers
+O = keras.optimizers  # noqa: E741
+N, EPOCHS, SEED = 50, 3, 3
+RNG = np.random.default_rng(0)
+TABLE = Rows(RNG.normal(size=(N, 6)).astype("float32"), RNG.integers(0, 3, size=N).astype("int32"))
+PICTURES = Rows(RNG.normal(size=(N, 6, 6, 1)).astype("float32"), TABLE.y)
+SERIES = Rows(RNG.normal(size=(N, 5, 3)).astype("float32"), TABLE.y)
+WORDS = Rows(RNG.integers(0, 9, size=(N, 4)).astype("int32"), TABLE.y)
+HELD = Rows(TABLE.x[:13] + 1, TABLE.y[:13])
+
+
+def net(*layers: Any, optimizer: Any = None, rows: Rows = TABLE) -> keras.Model:
+    model = keras.Sequential(
+        [keras.Input(rows.x.shape[1:]), *[layer for layer in layers if layer is not None]]
+        + [L.Dense(3, "softmax")]
+    )
+    loss = "sparse_categorical_crossentropy"
+    model.compile(optimizer or O.Adam(0.01), loss, metrics=["accuracy"])
+    return model
+
+
+def build(
+    units: int = 5,
+    activation: str = "relu",
+    rate: float = 0.0,
+    penalty: float = 0.0,
+    norm: float | None = None,
+    optimizer: Any = None,
+    layers: int = 1,
+) -> keras.Model:
+    keras.utils.set_random_seed(SEED)  # layers draw their seeds when they are made
+    hidden = [
+        L.Dense(
+            units,
+            activation,
+            kernel_regularizer=keras.regularizers.L2(penalty) if penalty else None,
+            kernel_constraint=keras.constraints.MaxNorm(norm) if norm else None,
+        )
+        for _ in range(layers)
+    ]
+    return net(*hidden, L.Dropout(rate), optimizer=optimizer() if optimizer else None)
+
+
+GRIDS: dict[str, list[dict[str, Any]]] = {
+    "learning rate": [{"optimizer": lambda r=r: O.SGD(r)} for r in (0.01, 0.1)],
+    "momentum": [{"optimizer": lambda m=m: O.SGD(0.1, momentum=m)} for m in (0.0, 0.5, 0.9)],
+    "betas": [
+        {"optimizer": lambda b=b: O.Adam(0.01, beta_1=b, beta_2=1 - (1 - b) ** 2, epsilon=1 - b)}
+        for b in (0.8, 0.9)
+    ],
+    "rho": [{"optimizer": lambda r=r: O.RMSprop(0.01, rho=r)} for r in (0.5, 0.9)],
+    "weight decay": [{"optimizer": lambda d=d: O.AdamW(0.01, d)} for d in (0.01, 0.3)],
+    "clipping": [{"optimizer": lambda c=c: O.Adam(0.01, clipnorm=c)} for c in (0.01, 0.1)],
+    "average": [
+        {"optimizer": lambda m=m: O.Adam(0.01, use_ema=True, ema_momentum=m)} for m in (0.5, 0.9)
+    ],
+    "optimizer": [{"optimizer": o} for o in (O.SGD, O.RMSprop, O.Adagrad, O.Adam, O.Nadam)],
+    "dropout": [{"rate": rate} for rate in (0.0, 0.1, 0.5)],
+    "penalty": [{"penalty": penalty} for penalty in (0.0, 0.01, 0.1)],
+    "norm": [{"norm": norm} for norm in (0.5, 1.0, 2.0)],
+    "activation": [{"activation": a} for a in ("relu", "tanh", "sigmoid", "softplus", "linear")],
+    "units": [{"units": units, "rate": 0.2} for units in (1, 4, 9)],
+    "layers": [{"layers": layers} for layers in (1, 2, 3)],
+    "several": [
+        {"units": 3, "activation": "tanh", "rate": 0.3, "optimizer": O.SGD},
+        {"units": 8, "penalty": 0.1, "layers": 2},
+        {"units": 5, "rate": 0.1, "norm": 1.0, "optimizer": O.RMSprop},
+    ],
+}
+
+
+def by_keras(
+    model: keras.Model, rows: Rows, epochs: int = EPOCHS, batch_size: int = 16, held: Any = None
+) -> Any:
+    order = amalthea.batch_order(len(rows), epochs, SEED)
+
+    def batches() -> Any:
+        for epoch in order:
+            for start in range(0, len(rows), batch_size):
+                yield rows.take(epoch[start : start + batch_size])
+
+    held = (held.x, held.y) if held else None
+    steps = -(-len(rows) // batch_size)
+    return model.fit(
+        batches(),
+        steps_per_epoch=steps,
+        epochs=epochs,
+        verbose=0,
+        shuffle=False,
+        validation_data=held,
+    )
+
+
+def request(
+    model: keras.Model, rows: Rows, epochs: int = EPOCHS, batch_size: int = 16, held: Any = None
+) -> FitRequest:
+    return FitRequest(model, rows, SEED, epochs, batch_size=batch_size, validation=held)
+
+
+def filters(n: int) -> keras.Model:
+    keras.utils.set_random_seed(SEED)
+    return net(L.Conv2D(n, 3), L.MaxPooling2D(), L.Flatten(), rows=PICTURES)
+
+
+def gru(n: int) -> keras.Model:
+    keras.utils.set_random_seed(SEED)
+    return net(L.GRU(n), rows=SERIES)
+
+
+def lstm(n: int) -> keras.Model:
+    keras.utils.set_random_seed(SEED)
+    return net(L.LSTM(n), L.Dropout(0.2), rows=SERIES)
+
+
+def embedding(n: int) -> keras.Model:
+    keras.utils.set_random_seed(SEED)
+    return net(L.Embedding(9, n), L.Flatten(), rows=WORDS)
+
+
+def assert_same(ours: keras.Model, result: Any, theirs: keras.Model, history: Any) -> None:
+    assert result.epochs == history.epoch
+    for name, values in history.history.items():
+        np.testing.assert_allclose(result.history[name], values, rtol=1e-5, atol=1e-6)
+    variables = [
+        [*model.trainable_variables, *model.non_trainable_variables, *model.optimizer.variables]
+        for model in (ours, theirs)
+    ]
+    for one, other in zip(*variables, strict=True):
+        np.testing.assert_allclose(
+            keras.ops.convert_to_numpy(one), keras.ops.convert_to_numpy(other), rtol=1e-5, atol=1e-6
+        )
+
+
+Fit = tuple[Callable[[], keras.Model], Rows, dict[str, Any]]
+
+
+def assert_trained_together_as_by_keras(fits: list[Fit], programs: int = 1) -> None:
+    forget_programs()
+    engine = Engine(form="stacked")
+    before = engine.compilations
+    models = [make() for make, _, _ in fits]
+    requests = [
+        request(model, rows, **more) for model, (_, rows, more) in zip(models, fits, strict=True)
+    ]
+    results = engine.train(requests)
+    assert engine.compilations - before == programs
+    for model, result, (make, rows, more) in zip(models, results, fits, strict=True):
+        assert not isinstance(result, Exception), result
+        assert result.form == "stacked"
+        theirs = make()
+        assert_same(model, result, theirs, by_keras(theirs, rows, **more))
+
+
+def twice(fits: list[Fit]) -> list[Fit]:
+    """Each fit with a neighbour that has other rows."""
+    return [
+        (make, some, more)
+        for make, rows, more in fits
+        for some in (rows, Rows(rows.x[::-1], rows.y))
+    ]
+
+
+@pytest.mark.parametrize("name", GRIDS)
+def test_hyperparameters_share_a_program(name: str) -> None:
+    fits: list[Fit] = [(lambda v=v: build(**v), TABLE, {"held": HELD}) for v in GRIDS[name]]
+    assert_trained_together_as_by_keras(twice(fits))
+
+
+LAYERS: dict[str, tuple[Callable[[int], Any], Rows]] = {
+    "filters": (filters, PICTURES),
+    "gru": (gru, SERIES),
+    "lstm": (lstm, SERIES),
+    "embedding": (embedding, WORDS),
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_widths_of_layers_share_a_program(name: str) -> None:
+    make, rows = LAYERS[name]
+    assert_trained_together_as_by_keras(twice([(lambda n=n: make(n), rows, {}) for n in (2, 5)]))
+
+
+def test_batch_sizes_share_a_program() -> None:
+    """Also such as differ in how many batches there are, or leave no short one."""
+    sizes = (10, 16, 17, 49)
+    fits: list[Fit] = [(build, TABLE, {"batch_size": size}) for size in sizes]
+    assert_trained_together_as_by_keras(fits)
+
+
+def test_folds_of_other_sizes_share_a_program() -> None:
+    def first(n_rows: int) -> Rows:
+        return Rows(TABLE.x[:n_rows], TABLE.y[:n_rows])
+
+    fits: list[Fit] = [
+        (lambda: build(rate=0.2), first(n), {"held": Rows(HELD.x[: n - 35], HELD.y[: n - 35])})
+        for n in (40, 41, 47)
+    ]
+    assert_trained_together_as_by_keras(fits)
+
+
+def test_fits_that_differ_in_epochs_train_once() -> None:
+    """The shorter ones leave on the way, with what Keras's own fit gives them."""
+    several = (1, 5, 40)
+    forget_programs()
+    engine = Engine()
+    models = [build(rate=0.2) for _ in several]
+    requests = [
+        request(model, TABLE, epochs, held=HELD)
+        for model, epochs in zip(models, several, strict=True)
+    ]
+    results = engine.train(requests)
+    for model, result, epochs in zip(models, results, several, strict=True):
+        theirs = build(rate=0.2)
+        assert_same(model, result, theirs, by_keras(theirs, TABLE, epochs, held=HELD))
+
+
+def test_averages_of_a_fit_that_leaves_early_are_its_own() -> None:
+    def average() -> keras.Model:
+        return build(optimizer=lambda: O.Adam(0.01, use_ema=True, ema_momentum=0.9))
+
+    models = [average() for _ in range(2)]
+    results = Engine().train(
+        [request(model, TABLE, epochs) for model, epochs in zip(models, (2, 4), strict=True)]
+    )
+    for model, result, epochs in zip(models, results, (2, 4), strict=True):
+        theirs = average()
+        assert_same(model, result, theirs, by_keras(theirs, TABLE, epochs))
+
+
+def test_a_later_fit_takes_a_lane_of_the_program_that_is_there() -> None:
+    """As the refit of a search does, with more rows than the folds had."""
+    forget_programs()
+    engine = Engine()
+    rows = Rows(TABLE.x[:34], TABLE.y[:34])
+    engine.train([request(build(units=units), rows, 40) for units in (3, 4, 5) for _ in range(2)])
+    before = engine.compilations
+    ours, theirs = build(units=4), build(units=4)
+    (result,) = engine.train([request(ours, TABLE, 40)])
+    assert engine.compilations == before
+    assert_same(ours, result, theirs, by_keras(theirs, TABLE, 40))
+
+
+def test_neighbours_of_other_kinds_predict_as_by_themselves() -> None:
+    forget_programs()
+    engine = Engine()
+    models = [build(units=units, activation=a) for units in (2, 7) for a in ("relu", "tanh")]
+    before = engine.compilations
+    outputs = engine.predict([PredictRequest(model, TABLE.x, batch_size=16) for model in models])
+    assert engine.compilations == before + 1
+    for model, output in zip(models, outputs, strict=True):
+        expected = model.predict(TABLE.x, batch_size=50, verbose=0)
+        np.testing.assert_allclose(output, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_fit_that_diverges_harms_only_itself() -> None:
+    rates = (1e30, 0.1)
+    models = [
+        build(units=u, optimizer=lambda r=r: O.SGD(r)) for u, r in zip((7, 3), rates, strict=True)
+    ]
+    Engine(form="stacked").train([request(model, TABLE) for model in models])
+    theirs = build(units=3, optimizer=lambda: O.SGD(0.1))
+    by_keras(theirs, TABLE)
+    assert not np.isfinite(models[0].get_weights()[0]).all()
+    for one, other in zip(models[1].get_weights(), theirs.get_weights(), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
