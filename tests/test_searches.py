@@ -201,3 +201,15 @@ def test_batch_sizes_share_one_program_to_train(iris: Any) -> None:
     forget_programs()
     search = amalthea.GridSearchCV(estimator(), {"batch_size": [10, 32, 70]}, cv=3).fit(*iris)
     assert search.programs_ == 1 + 3
+
+
+def test_the_plan_of_a_search_tells_what_was_trained_together(iris: Any) -> None:
+    forget_programs()
+    grid = {"units": [3, 6], "epochs": [20, 40]}
+    search = amalthea.GridSearchCV(estimator(), grid, cv=3).fit(*iris)
+    plan = search.plan_
+    assert plan["fits"] == [12, 1]
+    assert plan["form"] == ["stacked", "stacked"] and plan["programs"] == [1, 0]
+    assert plan["structures"][0] == 2 and plan["lanes"][0] == 6
+    for name in ("seconds", "predicted_seconds", "bytes", "predicted_bytes"):
+        assert all(value > 0 for value in plan[name])

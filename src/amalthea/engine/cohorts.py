@@ -33,12 +33,15 @@ class Cohort:
 
     A program may have more lanes than there are members, so that it serves other cohorts too. The
     lanes that are left over go along with the last member, and nothing is read from them.
-    ``seconds`` is what preparing it took.
+    ``seconds`` is what preparing it took, and when it is done, what it took; ``bytes`` are those of
+    its program, and ``n_programs`` were compiled for it.
     """
 
     def __init__(self, part: Part, tools: Tools) -> None:
         members, form = part.everyone, part.form
-        self.members, self.form, self._places = members, form, part.family.places
+        self.part, self.members, self.form = part, members, form
+        self._places = part.family.places
+        self.n_programs, self.bytes = 0, 0.0
         self._lead = {one: lead for lead, others in part.followers.items() for one in others}
         self.outcomes: dict[Member, Outcome] = {}
         self.stopped = False  # another thread may set it
@@ -62,6 +65,8 @@ class Cohort:
                 self._epochs(self._several)
             self._leave_all([member for member in self._here if member.done])
             self._shrink()
+        if self._several is not None:
+            self.bytes = self._several.bytes
         del self._state, self._train, self._test, self._several
 
     @property
@@ -272,7 +277,8 @@ def _outcomes(cohort: Cohort) -> dict[Member, Outcome]:
         cohort.run()
     except Exception as error:  # all fail with it
         return dict.fromkeys(cohort.members, error)
-    share = (cohort.seconds + time.perf_counter() - started) / len(cohort.members)
+    cohort.seconds += time.perf_counter() - started
+    share = cohort.seconds / len(cohort.members)
     return {member: _with_seconds(member, share, one) for member, one in cohort.outcomes.items()}
 
 

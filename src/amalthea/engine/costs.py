@@ -106,6 +106,17 @@ def seconds_together(structure: Structure, members: Sequence[Member]) -> float:
     return total
 
 
+def expected_seconds(
+    structure: Structure, members: Sequence[Member], form: Form, prepares: bool
+) -> float:
+    """What a cohort is expected to take."""
+    operations = structure.train.operations + (structure.test.operations if structure.test else 0)
+    preparing = (_PREPARING + _PREPARING_OPERATION * operations) * prepares
+    seconds = _seconds(work_of_epoch(structure, members[0]))
+    longest = max(member.n_epochs_left for member in members)
+    return preparing + (seconds.once + seconds.each * form.lanes) * longest
+
+
 def least_seconds(members: Sequence[Member]) -> float:
     """What members of one structure take at the least by themselves."""
     structure = members[0].structure

@@ -19,12 +19,14 @@ from typing import Any
 from ..errors import KerasFitWarning
 from . import memory
 from .cohorts import Cohort, run_all
+from .costs import expected_seconds
 from .data import Pool
 from .epochs import Tools
 from .lifting.families import Families
 from .members import Member, kind_of_member
 from .obstacles import NeedsKeras, why_not_compiled, why_not_kept, why_not_predicted
 from .parts import Cutting
+from .plan import Log, PlannedCohort
 from .predictions import Predictions
 from .programs import Programs
 from .reference import ReferenceTrainer
@@ -40,6 +42,7 @@ COMPILING_THREADS = 2
 _programs = Programs()
 _structures = Structures()
 _families = Families()
+_log = Log()
 _one_at_a_time = RLock()
 
 
@@ -81,6 +84,11 @@ class Engine:
     def compilations(self) -> int:
         """How many programs this process has compiled so far."""
         return _programs.compilations
+
+    @property
+    def log(self) -> Log:
+        """The cohorts that this process has trained so far."""
+        return _log
 
     def can_keep_model(self, request: FitRequest | PredictRequest) -> bool:
         """Whether a request can be answered without touching the values of its model."""
@@ -163,13 +171,17 @@ class Engine:
                 waiting += new
             cutting = Cutting(_families, _programs, self._form, room, self._to_the_bit)
             for part in cutting.parts(waiting):
+                before = _programs.compilations
                 cohort = _or_error(Cohort, part, tools)
                 if isinstance(cohort, Exception):  # all fail with it
                     results.update({number_of[member]: cohort for member in part.everyone})
                 else:
+                    cohort.n_programs = _programs.compilations - before
                     cohorts.append(cohort)
             for member, outcome in run_all(cohorts).items():
                 results[number_of[member]] = outcome
+            for cohort in cohorts:
+                _log.add(_planned(cohort))
         return [results[n] for n in range(len(requests))]
 
 
@@ -202,6 +214,26 @@ def _member(request: FitRequest, key: Hashable | None, pool: Pool) -> Member:
     member.begin()
     member.seconds = time.perf_counter() - started
     return member
+
+
+def _planned(cohort: Cohort) -> PlannedCohort:
+    part, form = cohort.part, cohort.form
+    here = {member.structure.key for member in cohort.members}
+    expected = expected_seconds(
+        part.family.structure, part.members, form, prepares=cohort.n_programs > 0
+    )
+    return PlannedCohort(
+        fits=len(cohort.members),
+        form=form.name,
+        lanes=form.lanes,
+        structures=len(here),
+        effort=form.effort.name.lower(),
+        programs=cohort.n_programs,
+        predicted_seconds=expected,
+        seconds=cohort.seconds,
+        predicted_bytes=part.bytes_each * form.lanes,
+        bytes=cohort.bytes,
+    )
 
 
 def _or_error(answer: Callable[..., Any], *arguments: Any) -> Any:

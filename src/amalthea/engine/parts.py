@@ -40,6 +40,7 @@ class Part:
     form: Form
     family: Family
     members: list[Member]
+    bytes_each: float  # of a lane
     followers: Followers = field(default_factory=dict)
 
     @property
@@ -123,7 +124,8 @@ class Cutting:
         for alike in sorted(grouped(group, _batches), key=lambda some: _batches(some[0])[0])[::-1]:
             each = _bytes(family, alike[0])
             formed = stacked_forms(family.structure, alike, each, effort, self._room)
-            parts += [Part(form, family, some) for form, some in formed] or self._by_one(alike)
+            new = [Part(form, family, some, each) for form, some in formed]
+            parts += new or self._by_one(alike)
         return parts
 
     def _among_others(self, member: Member) -> list[Part]:
@@ -137,7 +139,7 @@ class Cutting:
             least = min(known, key=lambda shape: shape.lanes)
             if is_worth_it(family.structure, member, least.lanes):
                 form = Form("stacked", least.lanes, least.effort, True)
-                return [Part(form, family, [member])]
+                return [Part(form, family, [member], _bytes(family, member))]
         return []
 
     def _by_one(self, members: _Group) -> list[Part]:
@@ -174,15 +176,11 @@ class Cutting:
         return self._families.of([member.structure for member in members], one_step=True)
 
     def _formed(self, family: Family, members: _Group) -> list[Part]:
+        each = _bytes(family, members[0])
         formed = choose_forms(
-            family.structure,
-            members,
-            _bytes(family, members[0]),
-            self._forced,
-            self._room,
-            self._to_the_bit,
+            family.structure, members, each, self._forced, self._room, self._to_the_bit
         )
-        return [Part(form, family, some) for form, some in formed]
+        return [Part(form, family, some, each) for form, some in formed]
 
 
 def _bytes(family: Family, member: Member) -> float:

@@ -95,6 +95,16 @@ class Run:
         state, training, held = self._program.result()(*self._arguments(state, orders))
         return state, training, held
 
+    @property
+    def bytes(self) -> float:
+        """Of what the program takes and gives, and of what it needs meanwhile."""
+        memory = self._program.result().memory_analysis()
+        if memory is None:
+            return 0.0
+        return float(
+            memory.argument_size_in_bytes + memory.output_size_in_bytes + memory.temp_size_in_bytes
+        )
+
     def _of_orders(self, lanes: Sequence[Any]) -> Sequence[Any]:
         return lanes[:1] if self.one_order else lanes
 
