@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import pytest
 
+from amalthea.engine import uniform_draws
 from amalthea.engine.initial_values import initial_values
 
 INITIALIZERS = [
@@ -77,3 +78,15 @@ def test_traced_code_is_left_alone() -> None:
     expected = np.asarray(jax.jit(function)(key))
     with initial_values():
         np.testing.assert_array_equal(np.asarray(jax.jit(lambda key: function(key))(key)), expected)
+
+
+def test_numpy_draws_what_jax_draws() -> None:
+    if not uniform_draws.can_be_drawn_here():
+        pytest.skip("this device rounds otherwise")
+    rng = np.random.default_rng(0)
+    for seed in range(40):
+        key = np.asarray(jax.random.key_data(jax.random.key(seed * 7919)))
+        size, bound = int(rng.integers(1, 3000)), float(rng.uniform(0.001, 3))
+        expected = jax.random.uniform(key, (size,), "float32", -bound, bound / 3)
+        drawn = uniform_draws.uniform(key, size, -bound, bound / 3)
+        np.testing.assert_array_equal(drawn, np.asarray(expected))

@@ -113,7 +113,7 @@ def expected_seconds(
     operations = structure.train.operations + (structure.test.operations if structure.test else 0)
     preparing = (_PREPARING + _PREPARING_OPERATION * operations) * prepares
     seconds = _seconds(work_of_epoch(structure, members[0]))
-    longest = max(member.n_epochs_left for member in members)
+    longest = max(member.request.epochs - member.request.initial_epoch for member in members)
     return preparing + (seconds.once + seconds.each * form.lanes) * longest
 
 

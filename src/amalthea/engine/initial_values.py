@@ -2,10 +2,11 @@
 
 Keras draws and fills initial values with functions of JAX that are compiled anew for every shape:
 0.4 s for each new width of a small model. Within :func:`initial_values` the same functions give the
-same values another way. Filled arrays come from NumPy. Uniform ones are drawn flat, as many as the
-next power of two, and cut: with JAX's partitionable generator a number depends on the key and on
-its place alone, so they are equal to the bit. (So are the bits behind normal ones, but compilers
-round the last elements of an array otherwise on the way from uniform to normal.)
+same values another way. Filled arrays come from NumPy, and so do uniform ones on CPUs
+(:mod:`.uniform_draws`). Elsewhere they are drawn flat, as many as the next power of two, and cut:
+with JAX's partitionable generator a number depends on the key and on its place alone, so they are
+equal to the bit. (So are the bits behind normal ones, but compilers round the last elements of an
+array otherwise on the way from uniform to normal.)
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from . import uniform_draws
 
 FEWEST_DRAWN, MOST_DRAWN = 2**10, 2**20  # beyond, drawing too many costs more than compiling
 
@@ -62,11 +65,25 @@ def _drawn(draw: Callable[..., Any]) -> Callable[..., Any]:
         size = math.prod(shape) if _is_shape(shape) else 0
         if not 0 < size <= MOST_DRAWN or _traced((arguments, named)):
             return draw(*arguments, **named)
+        by_numpy = _by_numpy(arguments, named, size)
+        if by_numpy is not None:
+            return jax.device_put(by_numpy.reshape(shape))
         several = max(FEWEST_DRAWN, 2 ** math.ceil(math.log2(size)))
         drawn = _once(draw, several, arguments, {**named, "shape": (several,)})
         return jax.device_put(drawn[:size].reshape(shape))
 
     return flat
+
+
+def _by_numpy(arguments: Any, named: dict[str, Any], size: int) -> np.ndarray | None:
+    """What is drawn, where NumPy can draw it too."""
+    plain = len(arguments) == 1 and named.keys() == {"shape", "dtype", "minval", "maxval"}
+    if not plain or named["dtype"] != "float32" or not uniform_draws.can_be_drawn_here():
+        return None
+    key, bounds = np.asarray(arguments[0]), [named["minval"], named["maxval"]]
+    if key.dtype != "uint32" or key.shape != (2,) or any(np.ndim(bound) for bound in bounds):
+        return None
+    return uniform_draws.uniform(key, size, *bounds)
 
 
 def _once(draw: Callable[..., Any], size: int, arguments: Any, named: dict[str, Any]) -> np.ndarray:

@@ -239,13 +239,20 @@ def _is_missing(value: Any) -> bool:
 def _kind(y: np.ndarray, classes: Any) -> str:
     if y.ndim == 2 and y.dtype.kind == "O":  # columns of different kinds, as in a data frame
         return "multiclass-multioutput"
-    with warnings.catch_warnings():
-        # "more than half as many classes as samples": small folds have that, and it is no fault.
-        warnings.simplefilter("ignore", UserWarning)
-        kind = type_of_target(y)
+    if y.ndim == 1 and y.dtype.kind in "biu":
+        kind = "multiclass" if len(np.unique(y)) > 2 else "binary"
+    else:
+        kind = _type_of_target(y)
     if kind == "multilabel-indicator" and (y.sum(axis=1) == 1).all():
         return "multiclass-onehot"
     single = y.ndim == 1 and classes is not None
     if kind == "binary" and single and len(np.unique(np.asarray(classes))) > 2:
         return "multiclass"
     return str(kind)
+
+
+def _type_of_target(y: np.ndarray) -> str:
+    with warnings.catch_warnings():
+        # "more than half as many classes as samples": small folds have that, and it is no fault.
+        warnings.simplefilter("ignore", UserWarning)
+        return str(type_of_target(y))
