@@ -101,7 +101,7 @@ def test_a_builder_that_knows_its_data_runs_for_each_kind_of_it(iris: Any) -> No
 def test_a_fit_that_needs_its_own_model_builds_it_once(iris: Any) -> None:
     together = fitted_together(*iris, optimizer="adam", optimizer__use_ema=True)
     assert len(built) == 3
-    assert {one.form_ for one in together["estimator"]} == {"loop"}
+    assert {one.form_ for one in together["estimator"]} == {"stacked"}
 
 
 def test_a_warning_made_an_error_fails_each_fit_that_gives_it(iris: Any) -> None:

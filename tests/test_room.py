@@ -23,7 +23,7 @@ DENSE = MODELS["dense"][0]
 def requests(n: int, **more: Any) -> list[Any]:
     rows = data_for(table)
     models = [seeded_model(DENSE, OPTIMIZERS["Adam"]) for _ in range(n)]
-    return [request_for(model, copied(rows), **more) for model in models]
+    return [request_for(model, copied(rows), seed, **more) for seed, model in enumerate(models)]
 
 
 def copied(rows: Rows) -> Rows:
@@ -65,14 +65,14 @@ def test_cohorts_are_cut_to_the_room(
 ) -> None:
     monkeypatch.setattr("amalthea.engine.forms.room_for_engine", lambda most: room_in_bytes)
     cut: list[int] = []
-    whole = costs.choose_forms
+    whole = costs.stacked_forms
 
     def noting(*arguments: Any) -> Any:
         chosen = whole(*arguments)
-        cut.extend(len(part) for form, part in chosen if form.name == "stacked")
+        cut.extend(len(part) for _, part in chosen)
         return chosen
 
-    monkeypatch.setattr("amalthea.engine.forms.choose_forms", noting)
+    monkeypatch.setattr("amalthea.engine.parts.stacked_forms", noting)
     room_in_bytes = lanes_that_fit * bytes_of_one()
     results = Engine(form="stacked").train(requests(12))
     assert {result.form for result in results} == ({"stacked"} if sizes else {"loop"})
@@ -80,10 +80,14 @@ def test_cohorts_are_cut_to_the_room(
 
 
 def bytes_of_one() -> float:
-    from amalthea.engine.forms import _member, _structures
+    from amalthea.engine.forms import _families, _member, _structures
+    from amalthea.engine.parts import bytes_of
 
     (request,) = requests(1)
-    return _member(request, _structures.likeness_of(request, {}), Pool()).bytes
+    member = _member(request, _structures.likeness_of(request, {}), Pool())
+    family = _families.of([member.structure], one_step=True)
+    assert family is not None
+    return bytes_of(family, member)
 
 
 def test_the_estimate_of_a_lane_is_near_what_xla_reports() -> None:

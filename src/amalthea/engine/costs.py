@@ -148,6 +148,11 @@ def effort_for(structure: Structure, members: Sequence[Member]) -> Effort:
     return _effort(work_of_epoch(structure, longest), members)
 
 
+def has_room(member: Member, bytes_of_lanes: float, room: float) -> bool:
+    """Whether these lanes, and the rows of the member, fit into what the device has."""
+    return bytes_of_lanes <= room and _bytes_of_data(member) <= room
+
+
 def stacked_forms(
     structure: Structure,
     members: Sequence[Member],
@@ -156,9 +161,8 @@ def stacked_forms(
     room: float,
 ) -> list[tuple[Form, list[Member]]]:
     """Members cut into stacks as large as there is room for; none where there is none for two."""
-    most = room / bytes_each
-    sizes = [n for n in _lane_counts() if n <= most]
-    if not sizes or _bytes_of_data(members[0]) > room:
+    sizes = [n for n in _lane_counts() if has_room(members[0], n * bytes_each, room)]
+    if not sizes:
         return []
     return [
         (Form("stacked", lanes_for(len(part)), effort, True), part)

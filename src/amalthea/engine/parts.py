@@ -14,6 +14,7 @@ from .costs import (
     Form,
     choose_forms,
     effort_for,
+    has_room,
     is_worth_it,
     least_seconds,
     may_round,
@@ -122,7 +123,7 @@ class Cutting:
         effort = effort_for(family.structure, group)
         # The one with most batches first: its program has room for the others.
         for alike in sorted(grouped(group, _batches), key=lambda some: _batches(some[0])[0])[::-1]:
-            each = _bytes(family, alike[0])
+            each = bytes_of(family, alike[0])
             formed = stacked_forms(family.structure, alike, each, effort, self._room)
             new = [Part(form, family, some, each) for form, some in formed]
             parts += new or self._by_one(alike)
@@ -137,9 +138,11 @@ class Cutting:
         for family in self._families.with_another(member.structure, has_program):
             known = self._programs.run_shapes(family.structure.key)
             least = min(known, key=lambda shape: shape.lanes)
-            if is_worth_it(family.structure, member, least.lanes):
+            each = bytes_of(family, member)
+            fits = has_room(member, each * least.lanes, self._room)
+            if fits and is_worth_it(family.structure, member, least.lanes):
                 form = Form("stacked", least.lanes, least.effort, True)
-                return [Part(form, family, [member], _bytes(family, member))]
+                return [Part(form, family, [member], each)]
         return []
 
     def _by_one(self, members: _Group) -> list[Part]:
@@ -176,14 +179,14 @@ class Cutting:
         return self._families.of([member.structure for member in members], one_step=True)
 
     def _formed(self, family: Family, members: _Group) -> list[Part]:
-        each = _bytes(family, members[0])
+        each = bytes_of(family, members[0])
         formed = choose_forms(
             family.structure, members, each, self._forced, self._room, self._to_the_bit
         )
         return [Part(form, family, some, each) for form, some in formed]
 
 
-def _bytes(family: Family, member: Member) -> float:
+def bytes_of(family: Family, member: Member) -> float:
     """What a lane takes."""
     state = family.places[member.structure.key].put(member.state)
     size = member.request.batch_size

@@ -125,7 +125,8 @@ class Structures:
         """The step that predicts a batch, in the place of one that trains."""
         model = request.model
         number = self._number(model, seen)
-        key = (request.batch_size, number, _shapes(request.x), *_settings())
+        like = map_arrays(lambda array: in_keras_floats(array[:0]), request.x)
+        key = (request.batch_size, number, _shapes(like), *_settings())
         # A model without a likeness keeps its steps, as Keras's keep their predict function.
         known = self._known if number is not None else self._own.setdefault(model, OrderedDict())
         structure: Structure | None = known.get(key)
