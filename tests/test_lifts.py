@@ -283,3 +283,14 @@ def test_a_fit_that_diverges_harms_only_itself() -> None:
     assert not np.isfinite(models[0].get_weights()[0]).all()
     for one, other in zip(models[1].get_weights(), theirs.get_weights(), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("form", ["stacked", "loop", "steps"])
+def test_equal_fits_leave_with_arrays_of_their_own(form: str) -> None:
+    """Training one of the models later on must not take the other's values away."""
+    models = [build(rate=0.2) for _ in range(2)]
+    Engine(form=form).train([request(model, TABLE) for model in models])
+    before = [np.array(weight) for weight in models[1].get_weights()]
+    models[0].fit(TABLE.x, TABLE.y, verbose=0)
+    for one, other in zip(models[1].get_weights(), before, strict=True):
+        np.testing.assert_array_equal(one, other)

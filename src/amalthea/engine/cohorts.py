@@ -227,7 +227,10 @@ class Cohort:
         if members:
             state = self._lanes.fetched(self._state)
             for member in members:
-                self._leave(member, self._lanes.state(state, self._lane[member]))
+                own = self._lanes.state(state, self._lane[member])
+                if self._lead:  # others go on from the same arrays, or leave with them too
+                    own = State(*([np.array(value) for value in group] for group in own))
+                self._leave(member, own)
 
     def _leave(self, member: Member, state: State) -> None:
         self._here.remove(member)
