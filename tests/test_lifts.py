@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import keras
 import numpy as np
 import pytest
@@ -294,3 +295,47 @@ def test_equal_fits_leave_with_arrays_of_their_own(form: str) -> None:
     models[0].fit(TABLE.x, TABLE.y, verbose=0)
     for one, other in zip(models[1].get_weights(), before, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def of_ones_own(units: int) -> keras.Model:
+    """With a gradient of its own, and a call of the host that has no form for several."""
+
+    @jax.custom_vjp
+    def halved(x: Any) -> Any:
+        return x / 2
+
+    halved.defvjp(lambda x: (halved(x), None), lambda _, g: (g,))
+
+    class Halved(keras.Layer):
+        def call(self, x: Any) -> Any:
+            like = jax.ShapeDtypeStruct(x.shape, x.dtype)
+            return jax.pure_callback(np.asarray, like, halved(x))
+
+        def compute_output_shape(self, shape: Any) -> Any:
+            return shape
+
+    keras.utils.set_random_seed(SEED)
+    return net(L.Dense(units, "relu"), Halved())
+
+
+def test_what_has_no_form_for_several_predicts_one_at_a_time() -> None:
+    models = [of_ones_own(units) for units in (2, 2, 3)]
+    outputs = Engine().predict([PredictRequest(model, TABLE.x, batch_size=16) for model in models])
+    for model, output in zip(models, outputs, strict=True):
+        assert not isinstance(output, Exception), output
+        expected = model.predict(TABLE.x, batch_size=50, verbose=0)
+        np.testing.assert_allclose(output, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_half_precision_keeps_its_own_programs() -> None:
+    """A sum of 16 bits in another order is another sum."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        models = [build(units=units) for units in (3, 5)]
+        results = Engine().train([request(model, TABLE) for model in models])
+        for model, result, units in zip(models, results, (3, 5), strict=True):
+            theirs = build(units=units)
+            assert_same(model, result, theirs, by_keras(theirs, TABLE))
+    finally:
+        keras.config.set_dtype_policy(before)

@@ -16,7 +16,7 @@ import pytest
 
 from amalthea.engine.batching import Steps
 from amalthea.engine.lifting.families import Family, family_of
-from amalthea.engine.lifting.rules import NotWoven
+from amalthea.engine.lifting.flat import NotWoven
 from amalthea.engine.programs import trace
 from amalthea.engine.steps import State, predict_step, state_of, train_step
 from amalthea.engine.structures import Structure

@@ -24,7 +24,7 @@ from .costs import (
     work_of_epoch,
 )
 from .grouping import grouped
-from .lifting.families import Families, Family, frame, skeleton
+from .lifting.families import Families, Family, can_be_woven, frame, skeleton
 from .members import Member
 from .programs import Programs
 from .room import bytes_of_lane
@@ -95,7 +95,7 @@ class Cutting:
 
     def _may_be_woven(self, member: Member) -> bool:
         free = may_round(member.structure, member, self._to_the_bit)
-        return free and not member.needs_all_variables
+        return free and not member.needs_all_variables and can_be_woven(member.structure)
 
     def _woven(self, members: _Group) -> list[Part]:
         """Members whose rows are alike, and which may be rounded otherwise."""

@@ -20,7 +20,7 @@ from .costs import effort_for_predicting, in_parts, lanes_for, most_lanes, predi
 from .data import Pool
 from .grouping import grouped
 from .lanes import Stacked
-from .lifting.families import Families, Family, frame, skeleton
+from .lifting.families import Families, Family, can_be_woven, frame, skeleton
 from .programs import Effort, Programs, TracedStep
 from .requests import PredictRequest
 from .rows import Arrays, Rows, count_rows, leaves, map_arrays, take
@@ -63,14 +63,20 @@ class Predictions:
             except Exception as error:
                 started[place] = error
         for together in self._groups(list(number)):
-            start = self._alone if len(together) == 1 else self._together
-            try:
-                outputs = start(together)
-            except Exception as error:
-                started.update({number[one]: error for one in together})
-            else:
-                started.update(zip(map(number.__getitem__, together), outputs, strict=True))
+            outputs = self._started(together)
+            started.update(zip(map(number.__getitem__, together), outputs, strict=True))
         return [started[place] for place in range(len(requests))]
+
+    def _started(self, predictions: Sequence[_Prediction]) -> Sequence[Started | Exception]:
+        if len(predictions) > 1:
+            try:
+                return self._together(predictions)
+            except Exception:  # something in them has no form for several: one at a time
+                return [one for each in predictions for one in self._started([each])]
+        try:
+            return self._alone(predictions)
+        except Exception as error:
+            return [error]
 
     def _prediction(self, request: PredictRequest, seen: Seen) -> _Prediction:
         state = state_to_predict(request.model, request.weights)
@@ -86,10 +92,13 @@ class Predictions:
     def _may_stack(self, one: _Prediction) -> bool:
         step = _step(one.structure)
         n_bytes = sum(array.nbytes for array in leaves(one.request.x))
-        return self._may_round and n_bytes <= MOST_BYTES_STACKED and predicts_together(step.work)
+        small = n_bytes <= MOST_BYTES_STACKED and predicts_together(step.work)
+        return self._may_round and small and can_be_woven(one.structure)
 
     def _parts(self, group: list[_Prediction]) -> list[list[_Prediction]]:
         """As much of a group in one program as possible."""
+        if len(group) == 1:
+            return [group]
         if self._family(group) is None:
             alike = grouped(group, lambda one: skeleton(one.structure))
             if len(alike) == 1:

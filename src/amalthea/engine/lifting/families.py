@@ -15,9 +15,10 @@ from ..batching import Batching, OneStep, Steps, replace_settings
 from ..programs import TracedStep
 from ..steps import State
 from ..structures import Structure
+from .flat import NotWoven
 from .graph import Graph, Numbers
 from .places import AS_IT_IS, InFamily, Place, slots
-from .weaving import NotWoven, Slot, weave
+from .weaving import Slot, weave
 
 FAMILIES_KEPT = 256
 _GROUPS = ("trainable", "non_trainable", "optimizer")
@@ -114,6 +115,18 @@ def family_of(structures: Sequence[Structure], one_step: bool = False) -> Family
         all(one.steady for one in structures),
     )
     return Family(merged, weaver.places(structures), tuple(structures))
+
+
+def can_be_woven(structure: Structure) -> bool:
+    """Whether its steps can be looked into, call nobody, and are rounded where the trace says."""
+    try:
+        return not any(
+            step.work.calls_host or step.work.halves or not step.flat
+            for step in _all_steps(structure)
+            if step
+        )
+    except NotWoven:
+        return False
 
 
 def skeleton(structure: Structure) -> Hashable:

@@ -134,6 +134,14 @@ def flatten(program: ClosedJaxpr) -> Flat:
     return _Flattening(program).flat()
 
 
+def _is_function(value: Any) -> bool:
+    return callable(value) and not isinstance(value, type)
+
+
+class NotWoven(Exception):
+    """These programs cannot be one; the message says why."""
+
+
 class _Flattening:
     def __init__(self, program: ClosedJaxpr) -> None:
         self._program = program
@@ -178,6 +186,8 @@ class _Flattening:
         for equation in jaxpr.eqns:
             inputs = [atom(variable) for variable in equation.invars]
             inner = equation.params.get(_CALLS.get(equation.primitive.name, ""))
+            if inner is None and any(map(_is_function, equation.params.values())):
+                raise NotWoven(f"{equation.primitive.name} calls functions")
             if inner is not None:
                 constants = inner.consts if isinstance(inner, ClosedJaxpr) else ()
                 results = self._write(getattr(inner, "jaxpr", inner), constants, inputs)

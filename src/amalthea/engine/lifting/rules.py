@@ -19,15 +19,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..work import work_of_one
-from .flat import Equation
+from .flat import Equation, NotWoven
 from .graph import Graph, Value
 
 Sizes = tuple[int, ...]  # of one axis, for each variant that takes part
 Shape = tuple[Sizes, ...]
-
-
-class NotWoven(Exception):
-    """These programs cannot be one; the message says why."""
 
 
 @dataclass(frozen=True, eq=False)

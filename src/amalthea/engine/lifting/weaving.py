@@ -24,9 +24,9 @@ import numpy as np
 
 from . import rules
 from .alignment import Joint, align
-from .flat import Equation, Flat, Number
+from .flat import Equation, Flat, NotWoven, Number
 from .graph import Graph, Value, Vector
-from .rules import NotWoven, Seen, Shape
+from .rules import Seen, Shape
 
 # Worth a choice of each input, where that saves computing them twice.
 _HEAVY = frozenset(
