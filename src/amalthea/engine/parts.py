@@ -131,6 +131,8 @@ class Cutting:
 
     def _among_others(self, member: Member) -> list[Part]:
         """A lone fit in a lane of a program that is there."""
+        if member.sees_every_epoch or member.request.validation is not None:
+            return []
 
         def has_program(structure: Structure) -> bool:
             return bool(self._programs.run_shapes(structure.key))
