@@ -71,8 +71,10 @@ class Predictions:
         if len(predictions) > 1:
             try:
                 return self._together(predictions)
-            except Exception:  # something in them has no form for several: one at a time
+            except NotImplementedError:  # a primitive that knows only one at a time
                 return [one for each in predictions for one in self._started([each])]
+            except Exception as error:
+                return [error] * len(predictions)
         try:
             return self._alone(predictions)
         except Exception as error:

@@ -20,7 +20,6 @@ import numpy as np
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 _PARITY = np.uint32(0x1BD11BDA)
 _ONE = np.uint32(0x3F800000)  # the bits of 1.0
-MOST = 2**32 - 1  # beyond, places have more bits
 
 
 @cache

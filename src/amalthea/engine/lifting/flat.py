@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import jax
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
@@ -26,7 +27,6 @@ _CALLS = {
     "custom_vjp_call_jaxpr": "fun_jaxpr",
 }
 
-
 # Parameters that only repeat the shapes of what goes in or comes out, or where an axis is cut.
 _SHAPES: dict[str, set[str]] = {
     "broadcast_in_dim": {"shape", "sharding"},
@@ -38,6 +38,13 @@ _SHAPES: dict[str, set[str]] = {
     "gather": {"slice_sizes"},
     "pad": {"padding_config"},
 }
+
+
+MOST_NUMBERS = 16  # in a constant that may differ between programs
+
+
+class NotWoven(Exception):
+    """These programs cannot be one; the message says why."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +78,11 @@ class Equation:
     @property
     def name(self) -> str:
         return str(self.primitive.name)
+
+    @cached_property
+    def text(self) -> str:
+        """The parameters, spelled out."""
+        return str(sorted(self.parameters.items(), key=lambda named: named[0]))
 
     @cached_property
     def signature(self) -> tuple[Any, ...]:
@@ -110,12 +122,9 @@ class Flat:
         digest = hashlib.sha256(f"{self.takes}{self.gives}".encode())
         for constant in self.constants:
             digest.update(f"{constant.dtype}{constant.shape}".encode() + constant.tobytes())
-        texts: dict[int, str] = {}  # of parameters, which equations share
         for equation in self.equations:
-            text = texts.setdefault(id(equation.parameters), "") or str(equation.parameters)
-            texts[id(equation.parameters)] = text
             atoms = [_spelled(atom) for atom in equation.inputs]
-            digest.update(f"{equation.name}{text}{atoms}{equation.outputs}".encode())
+            digest.update(f"{equation.name}{equation.text}{atoms}{equation.outputs}".encode())
         digest.update(str([_spelled(atom) for atom in self.results]).encode())
         return digest.hexdigest()
 
@@ -126,20 +135,15 @@ def _spelled(atom: Atom) -> Any:
     return atom
 
 
-MOST_NUMBERS = 16  # in a constant that may differ between programs
-
-
 def flatten(program: ClosedJaxpr) -> Flat:
-    """Write out a traced program."""
+    """Write out a traced program.
+
+    Raises
+    ------
+    NotWoven
+        For a program whose text does not tell all that it does.
+    """
     return _Flattening(program).flat()
-
-
-def _is_function(value: Any) -> bool:
-    return callable(value) and not isinstance(value, type)
-
-
-class NotWoven(Exception):
-    """These programs cannot be one; the message says why."""
 
 
 class _Flattening:
@@ -186,30 +190,47 @@ class _Flattening:
         for equation in jaxpr.eqns:
             inputs = [atom(variable) for variable in equation.invars]
             inner = equation.params.get(_CALLS.get(equation.primitive.name, ""))
-            if inner is None and any(map(_is_function, equation.params.values())):
-                raise NotWoven(f"{equation.primitive.name} calls functions")
-            if inner is not None:
-                constants = inner.consts if isinstance(inner, ClosedJaxpr) else ()
-                results = self._write(getattr(inner, "jaxpr", inner), constants, inputs)
-                known.update(zip(equation.outvars, results, strict=True))
-                continue
-            outputs = [self._new() for _ in equation.outvars]
+            if inner is None:
+                outputs: Sequence[Atom] = self._add(equation, inputs)
+            else:
+                of_inner = inner.consts if isinstance(inner, ClosedJaxpr) else ()
+                outputs = self._write(getattr(inner, "jaxpr", inner), of_inner, inputs)
             known.update(zip(equation.outvars, outputs, strict=True))
-            self._equations.append(
-                Equation(
-                    equation.primitive,
-                    equation.params,
-                    tuple(inputs),
-                    tuple(outputs),
-                    tuple(variable.aval for variable in equation.invars),
-                    tuple(variable.aval for variable in equation.outvars),
-                    bool(equation.effects),
-                )
-            )
         return [atom(variable) for variable in jaxpr.outvars]
+
+    def _add(self, equation: Any, inputs: Sequence[Atom]) -> tuple[int, ...]:
+        if not all(map(_is_told_by_text, equation.params.values())):
+            raise NotWoven(f"{equation.primitive.name} does what its text does not tell")
+        outputs = tuple(self._new() for _ in equation.outvars)
+        self._equations.append(
+            Equation(
+                equation.primitive,
+                equation.params,
+                tuple(inputs),
+                outputs,
+                tuple(variable.aval for variable in equation.invars),
+                tuple(variable.aval for variable in equation.outvars),
+                bool(equation.effects),
+            )
+        )
+        return outputs
 
     def _of_constant(self, constant: Any) -> Atom:
         return self._constant[id(constant)]
+
+
+def _is_told_by_text(value: Any) -> bool:
+    """Not so are functions, arrays, which are shortened, and constants of programs within."""
+    if type(value) in (tuple, list):  # a named tuple, such as a generator of random bits, tells
+        return all(map(_is_told_by_text, value))
+    if isinstance(value, ClosedJaxpr) and value.consts:
+        return False
+    inner = getattr(value, "jaxpr", value)
+    if isinstance(inner, Jaxpr):
+        return all(_is_told_by_text(part) for one in inner.eqns for part in one.params.values())
+    if isinstance(value, np.ndarray | jax.Array):
+        return False
+    return isinstance(value, type) or not callable(value)
 
 
 def _all_constants(program: ClosedJaxpr) -> Iterator[Any]:

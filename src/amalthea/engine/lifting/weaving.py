@@ -26,7 +26,7 @@ from . import rules
 from .alignment import Joint, align
 from .flat import Equation, Flat, NotWoven, Number
 from .graph import Graph, Value, Vector
-from .rules import Seen, Shape
+from .seen import Seen, Shape
 
 # Worth a choice of each input, where that saves computing them twice.
 _HEAVY = frozenset(
@@ -187,7 +187,7 @@ def _by_shapes(joint: Joint) -> list[Joint]:
     parts: dict[Any, Joint] = {}
     for variant, equation in joint.items():
         shapes = tuple(aval.shape for aval in (*equation.takes, *equation.gives))
-        key = (shapes, str(equation.parameters))
+        key = (shapes, equation.text)
         parts.setdefault(key, {})[variant] = equation
     return list(parts.values())
 
