@@ -151,16 +151,21 @@ def seeded_model(build: Callable[[], keras.Model], optimizer: Any, **compiling: 
 
 
 def by_keras(
-    model: keras.Model, rows: Rows, seed: int = SEED, epochs: int = EPOCHS, **fit: Any
+    model: keras.Model,
+    rows: Rows,
+    seed: int = SEED,
+    epochs: int = EPOCHS,
+    batch_size: int = BATCH,
+    **fit: Any,
 ) -> Any:
     order = amalthea.batch_order(len(rows), epochs, seed)
 
     def batches() -> Any:
         for epoch in order:
-            for start in range(0, len(rows), BATCH):
-                yield rows.take(epoch[start : start + BATCH])
+            for start in range(0, len(rows), batch_size):
+                yield rows.take(epoch[start : start + batch_size])
 
-    steps = -(-len(rows) // BATCH)
+    steps = -(-len(rows) // batch_size)
     return model.fit(
         batches(), steps_per_epoch=steps, epochs=epochs, verbose=0, shuffle=False, **fit
     )
@@ -596,7 +601,7 @@ def test_more_epochs_than_one_call_of_a_program_takes(form: str) -> None:
 
 
 def test_the_rest_of_a_cohort_moves_into_a_smaller_program(monkeypatch: Any) -> None:
-    monkeypatch.setattr("amalthea.engine.costs._COMPILING", 0.0)  # moving is worth it at once
+    monkeypatch.setattr("amalthea.engine.choice._COMPILING", 0.0)  # moving is worth it at once
     rows, build = data_for(table), MODELS["batch normalisation"][0]
     models = [seeded_model(build, OPTIMIZERS["Adam"]) for _ in range(6)]
     lengths = [1, 1, 4, 1, 3, 2]

@@ -14,14 +14,13 @@ import keras
 import numpy as np
 import pytest
 
-import amalthea
 from amalthea.engine.forms import Engine, forget_programs
 from amalthea.engine.requests import FitRequest, PredictRequest
 from amalthea.engine.rows import Rows
+from test_conformance import EPOCHS, SEED, N, by_keras
 
 L = keras.layers
 O = keras.optimizers  # noqa: E741
-N, EPOCHS, SEED = 50, 3, 3
 RNG = np.random.default_rng(0)
 TABLE = Rows(RNG.normal(size=(N, 6)).astype("float32"), RNG.integers(0, 3, size=N).astype("int32"))
 PICTURES = Rows(RNG.normal(size=(N, 6, 6, 1)).astype("float32"), TABLE.y)
@@ -90,26 +89,11 @@ GRIDS: dict[str, list[dict[str, Any]]] = {
 }
 
 
-def by_keras(
-    model: keras.Model, rows: Rows, epochs: int = EPOCHS, batch_size: int = 16, held: Any = None
+def keras_fit(
+    model: keras.Model, rows: Rows, epochs: int = EPOCHS, held: Rows | None = None, **more: Any
 ) -> Any:
-    order = amalthea.batch_order(len(rows), epochs, SEED)
-
-    def batches() -> Any:
-        for epoch in order:
-            for start in range(0, len(rows), batch_size):
-                yield rows.take(epoch[start : start + batch_size])
-
-    held = (held.x, held.y) if held else None
-    steps = -(-len(rows) // batch_size)
-    return model.fit(
-        batches(),
-        steps_per_epoch=steps,
-        epochs=epochs,
-        verbose=0,
-        shuffle=False,
-        validation_data=held,
-    )
+    validation = (held.x, held.y) if held else None
+    return by_keras(model, rows, epochs=epochs, validation_data=validation, **more)
 
 
 def request(
@@ -169,7 +153,7 @@ def assert_trained_together_as_by_keras(fits: list[Fit], programs: int = 1) -> N
         assert not isinstance(result, Exception), result
         assert result.form == "stacked"
         theirs = make()
-        assert_same(model, result, theirs, by_keras(theirs, rows, **more))
+        assert_same(model, result, theirs, keras_fit(theirs, rows, **more))
 
 
 def twice(fits: list[Fit]) -> list[Fit]:
@@ -232,7 +216,7 @@ def test_fits_that_differ_in_epochs_train_once() -> None:
     results = engine.train(requests)
     for model, result, epochs in zip(models, results, several, strict=True):
         theirs = build(rate=0.2)
-        assert_same(model, result, theirs, by_keras(theirs, TABLE, epochs, held=HELD))
+        assert_same(model, result, theirs, keras_fit(theirs, TABLE, epochs, held=HELD))
 
 
 def test_averages_of_a_fit_that_leaves_early_are_its_own() -> None:
@@ -245,7 +229,7 @@ def test_averages_of_a_fit_that_leaves_early_are_its_own() -> None:
     )
     for model, result, epochs in zip(models, results, (2, 4), strict=True):
         theirs = average()
-        assert_same(model, result, theirs, by_keras(theirs, TABLE, epochs))
+        assert_same(model, result, theirs, keras_fit(theirs, TABLE, epochs))
 
 
 def test_a_later_fit_takes_a_lane_of_the_program_that_is_there() -> None:
@@ -258,7 +242,7 @@ def test_a_later_fit_takes_a_lane_of_the_program_that_is_there() -> None:
     ours, theirs = build(units=4), build(units=4)
     (result,) = engine.train([request(ours, TABLE, 40)])
     assert engine.compilations == before
-    assert_same(ours, result, theirs, by_keras(theirs, TABLE, 40))
+    assert_same(ours, result, theirs, keras_fit(theirs, TABLE, 40))
 
 
 def test_neighbours_of_other_kinds_predict_as_by_themselves() -> None:
@@ -280,7 +264,7 @@ def test_a_fit_that_diverges_harms_only_itself() -> None:
     ]
     Engine(form="stacked").train([request(model, TABLE) for model in models])
     theirs = build(units=3, optimizer=lambda: O.SGD(0.1))
-    by_keras(theirs, TABLE)
+    keras_fit(theirs, TABLE)
     assert not np.isfinite(models[0].get_weights()[0]).all()
     for one, other in zip(models[1].get_weights(), theirs.get_weights(), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
@@ -336,6 +320,6 @@ def test_half_precision_keeps_its_own_programs() -> None:
         results = Engine().train([request(model, TABLE) for model in models])
         for model, result, units in zip(models, results, (3, 5), strict=True):
             theirs = build(units=units)
-            assert_same(model, result, theirs, by_keras(theirs, TABLE))
+            assert_same(model, result, theirs, keras_fit(theirs, TABLE))
     finally:
         keras.config.set_dtype_policy(before)

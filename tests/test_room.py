@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import pytest
 
-from amalthea.engine import costs, room
+from amalthea.engine import choice, room
 from amalthea.engine.data import Pool
 from amalthea.engine.forms import Engine
 from amalthea.engine.rows import Rows
@@ -65,14 +65,14 @@ def test_cohorts_are_cut_to_the_room(
 ) -> None:
     monkeypatch.setattr("amalthea.engine.forms.room_for_engine", lambda most: room_in_bytes)
     cut: list[int] = []
-    whole = costs.stacked_forms
+    whole = choice.in_stacks
 
     def noting(*arguments: Any) -> Any:
         chosen = whole(*arguments)
         cut.extend(len(part) for _, part in chosen)
         return chosen
 
-    monkeypatch.setattr("amalthea.engine.parts.stacked_forms", noting)
+    monkeypatch.setattr("amalthea.engine.parts.in_stacks", noting)
     room_in_bytes = lanes_that_fit * bytes_of_one()
     results = Engine(form="stacked").train(requests(12))
     assert {result.form for result in results} == ({"stacked"} if sizes else {"loop"})

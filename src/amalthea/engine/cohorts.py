@@ -16,7 +16,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from .costs import Form, epochs_at_once, shrinks_to
+from .choice import Form, epochs_at_once, shrinks_to
 from .epochs import FORMS, Epoch, Tools, host_epoch
 from .lanes import Lanes, Lone, Stacked
 from .members import Change, EpochLogs, Look, Member, RunLogs
@@ -29,7 +29,7 @@ Outcome = FitResult | Exception
 
 
 class Cohort:
-    """Members of one structure, or of one family of structures, with equally many rows.
+    """Members of one structure, or of one family of structures, with equally many batches.
 
     A program may have more lanes than there are members, so that it serves other cohorts too. The
     lanes that are left over go along with the last member, and nothing is read from them.

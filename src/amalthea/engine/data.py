@@ -6,7 +6,7 @@ content are told by a few of their rows first and then compared whole, so that e
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -33,13 +33,6 @@ class Pool:
         """All rows as arrays of the device."""
         return tuple(map_arrays(self._on_device, part) for part in _parts(rows) if part is not None)
 
-    def addresses(self, rows: Rows) -> Hashable:
-        """Equal for rows that share their arrays."""
-        return _addresses(rows)
-
-    def bytes_of(self, rows: Rows) -> int:
-        return sum(array.nbytes for array in leaves(_parts(rows)))
-
     def stacked(
         self, rows: Sequence[Rows], room: tuple[int, int] | None = None
     ) -> tuple[Any, np.ndarray]:
@@ -47,9 +40,9 @@ class Pool:
 
         ``room`` has these two numbers, where there is to be room for more than there are.
         """
-        distinct = {_addresses(part): part for part in rows}
+        distinct = {addresses(part): part for part in rows}
         number = {addresses: n for n, addresses in enumerate(distinct)}
-        which = np.array([number[_addresses(part)] for part in rows], dtype="int32")
+        which = np.array([number[addresses(part)] for part in rows], dtype="int32")
         parts = [tuple(p for p in _parts(part) if p is not None) for part in distinct.values()]
         room = room or (len(parts), max(map(len, distinct.values())))
         return self._stacked(parts, room), which
@@ -90,7 +83,12 @@ def _parts(rows: Rows) -> tuple[Arrays, Arrays, Arrays]:
     return rows.x, rows.y, rows.sample_weight
 
 
-def _addresses(rows: Rows) -> tuple[int, ...]:
+def bytes_of_rows(rows: Rows) -> int:
+    return sum(array.nbytes for array in leaves(_parts(rows)))
+
+
+def addresses(rows: Rows) -> tuple[int, ...]:
+    """Equal for rows that share their arrays."""
     return tuple(id(leaf) for leaf in leaves(_parts(rows)))
 
 

@@ -24,6 +24,7 @@ from .batching import Batching, Logs, Steps
 from .data import Pool
 from .programs import Effort, Programs
 from .rows import Rows
+from .run_shapes import RunShapes
 from .steps import State
 
 Orders = Sequence[np.ndarray]  # the rows of an epoch, for each fit
@@ -43,6 +44,7 @@ class Tools:
     """What epochs are made with: programs and arrays to share, and the way to compile."""
 
     programs: Programs
+    shapes: RunShapes
     pool: Pool
     effort: Effort = Effort.FULL
     compiling: Executor | None = None

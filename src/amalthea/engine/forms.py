@@ -26,13 +26,14 @@ from .lifting.families import Families
 from .members import Member, kind_of_member
 from .obstacles import NeedsKeras, why_not_compiled, why_not_kept, why_not_predicted
 from .parts import Cutting
-from .plan import Log, PlannedCohort
+from .plan import Log, PlannedCohort, by_keras
 from .predictions import Predictions
 from .programs import Programs
 from .reference import ReferenceTrainer
 from .requests import FitRequest, FitResult, PredictRequest
 from .room import room_for_engine
 from .rows import Arrays
+from .run_shapes import RunShapes
 from .structures import Seen, Structures
 
 FORMS = ("stacked", "loop", "steps", "keras")
@@ -42,6 +43,7 @@ COMPILING_THREADS = 2
 _programs = Programs()
 _structures = Structures()
 _families = Families()
+_shapes = RunShapes()
 _log = Log()
 _one_at_a_time = RLock()
 
@@ -49,6 +51,7 @@ _one_at_a_time = RLock()
 def forget_programs() -> None:
     """Let go of every compiled program and traced structure of this process."""
     _programs.clear()
+    _shapes.clear()
     _structures.clear()
     _families.clear()
 
@@ -136,7 +139,9 @@ class Engine:
         result = _or_error(self._fit_by_keras, request, reason)
         if isinstance(result, Exception):
             return result
-        return replace(result, reason=reason, seconds=time.perf_counter() - started)
+        seconds = time.perf_counter() - started
+        _log.add(by_keras(seconds))
+        return replace(result, reason=reason, seconds=seconds)
 
     def _fit_by_keras(self, request: FitRequest, reason: str) -> FitResult:
         if self._form != "keras" and reason not in self._told:
@@ -155,22 +160,21 @@ class Engine:
         results: dict[int, Any] = {}
         number_of: dict[Member, int] = {}
         cohorts: list[Cohort] = []
-        waiting: list[Member] = []
         room = room_for_engine(self._max_memory)
+        seen: Seen = {}  # before a fit changes its model
+        likenesses = [_structures.likeness_of(request, seen) for request in requests]
         with ThreadPoolExecutor(COMPILING_THREADS) as compiling:
-            # A lone fit is compiled here; programs of several while the next ones are traced.
-            tools = Tools(_programs, pool, compiling=compiling if len(requests) > 1 else None)
-            for numbered in _alike(requests):
-                for number, key in numbered:
-                    member = _or_error(_member, requests[number], key, pool)
-                    if isinstance(member, Exception):
-                        results[number] = member
-                    else:
-                        number_of[member] = number
-                new = [member for member in number_of if number_of[member] in dict(numbered)]
-                waiting += new
-            cutting = Cutting(_families, _programs, self._form, room, self._to_the_bit)
-            for part in cutting.parts(waiting):
+            # A lone fit is compiled here; programs of several while the next ones are lowered.
+            several = compiling if len(requests) > 1 else None
+            tools = Tools(_programs, _shapes, pool, compiling=several)
+            for number, (request, key) in enumerate(zip(requests, likenesses, strict=True)):
+                member = _or_error(_member, request, key, pool)
+                if isinstance(member, Exception):
+                    results[number] = member
+                else:
+                    number_of[member] = number
+            cutting = Cutting(_families, _shapes, self._form, room, self._to_the_bit)
+            for part in cutting.parts(list(number_of)):
                 before = _programs.compilations
                 cohort = _or_error(Cohort, part, tools)
                 if isinstance(cohort, Exception):  # all fail with it
@@ -183,25 +187,6 @@ class Engine:
             for cohort in cohorts:
                 _log.add(_planned(cohort))
         return [results[n] for n in range(len(requests))]
-
-
-_Numbered = tuple[int, Hashable | None]  # a request, and the likeness of its model
-
-
-def _alike(requests: Sequence[FitRequest]) -> list[list[_Numbered]]:
-    """Requests with models of one likeness.
-
-    The others come last, together: whether they have one structure is seen when all are traced.
-    """
-    groups: dict[Hashable, list[_Numbered]] = {}
-    seen: Seen = {}
-    for number, request in enumerate(requests):
-        key = _structures.likeness_of(request, seen)
-        groups.setdefault(key, []).append((number, key))
-    several = [group for key, group in groups.items() if key is not None and len(group) > 1]
-    told = {number for group in several for number, _ in group}
-    rest = [one for group in groups.values() for one in group if one[0] not in told]
-    return [*several, sorted(rest, key=lambda one: one[0])]
 
 
 def _member(request: FitRequest, key: Hashable | None, pool: Pool) -> Member:
@@ -219,9 +204,8 @@ def _member(request: FitRequest, key: Hashable | None, pool: Pool) -> Member:
 def _planned(cohort: Cohort) -> PlannedCohort:
     part, form = cohort.part, cohort.form
     here = {member.structure.key for member in cohort.members}
-    expected = expected_seconds(
-        part.family.structure, part.members, form, prepares=cohort.n_programs > 0
-    )
+    prepares = cohort.n_programs > 0
+    expected = expected_seconds(part.family.structure, part.members, form.lanes, prepares)
     return PlannedCohort(
         fits=len(cohort.members),
         form=form.name,

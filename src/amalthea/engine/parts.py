@@ -10,24 +10,22 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field, replace
 
-from .costs import (
+from .choice import (
     Form,
     choose_forms,
     effort_for,
     has_room,
-    is_worth_it,
-    least_seconds,
+    in_stacks,
+    is_worth_a_lane,
     may_round,
     may_stack,
-    seconds_together,
-    stacked_forms,
-    work_of_epoch,
 )
+from .costs import least_seconds, seconds_together, work_of_epoch
 from .grouping import grouped
 from .lifting.families import Families, Family, can_be_woven, frame, skeleton
 from .members import Member
-from .programs import Programs
 from .room import bytes_of_lane
+from .run_shapes import RunShapes
 from .structures import Structure
 from .trajectories import Followers, leads
 
@@ -56,7 +54,8 @@ class Cutting:
     Parameters
     ----------
     families : Families
-    programs : Programs
+    shapes : RunShapes
+        Of the programs that are there.
     forced : {"stacked", "loop", "steps"} or None
         None chooses.
     room : float
@@ -68,12 +67,12 @@ class Cutting:
     def __init__(
         self,
         families: Families,
-        programs: Programs,
+        shapes: RunShapes,
         forced: str | None,
         room: float,
         to_the_bit: bool,
     ) -> None:
-        self._families, self._programs, self._forced = families, programs, forced
+        self._families, self._shapes, self._forced = families, shapes, forced
         self._room, self._to_the_bit = room, to_the_bit
 
     def parts(self, members: Sequence[Member]) -> list[Part]:
@@ -124,7 +123,7 @@ class Cutting:
         # The one with most batches first: its program has room for the others.
         for alike in sorted(grouped(group, _batches), key=lambda some: _batches(some[0])[0])[::-1]:
             each = bytes_of(family, alike[0])
-            formed = stacked_forms(family.structure, alike, each, effort, self._room)
+            formed = in_stacks(alike, each, Form("stacked", 1, effort, True), self._room)
             new = [Part(form, family, some, each) for form, some in formed]
             parts += new or self._by_one(alike)
         return parts
@@ -135,14 +134,14 @@ class Cutting:
             return []
 
         def has_program(structure: Structure) -> bool:
-            return bool(self._programs.run_shapes(structure.key))
+            return bool(self._shapes.of(structure.key))
 
         for family in self._families.with_another(member.structure, has_program):
-            known = self._programs.run_shapes(family.structure.key)
+            known = self._shapes.of(family.structure.key)
             least = min(known, key=lambda shape: shape.lanes)
             each = bytes_of(family, member)
             fits = has_room(member, each * least.lanes, self._room)
-            if fits and is_worth_it(family.structure, member, least.lanes):
+            if fits and is_worth_a_lane(family.structure, member, least.lanes):
                 form = Form("stacked", least.lanes, least.effort, True)
                 return [Part(form, family, [member], each)]
         return []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
@@ -17,7 +18,9 @@ class PlannedCohort:
     ``fits`` are those that it gave a result, ``lanes`` those that its program has room for, and
     ``structures`` the models in it that are different programs by themselves. ``programs`` were
     compiled for it: 0 where one was there. Seconds and bytes are predicted by the cost model, and
-    measured: bytes are what the compiled program says of its arguments, results and temporaries.
+    measured: bytes are what the compiled program says of its arguments, results and temporaries,
+    and 0 where epochs are not trained several at a time. Of what Keras's own ``fit`` trains nothing
+    is predicted.
     """
 
     fits: int
@@ -30,6 +33,12 @@ class PlannedCohort:
     seconds: float
     predicted_bytes: float
     bytes: float
+
+
+def by_keras(seconds: float) -> PlannedCohort:
+    """A fit of Keras's own."""
+    unknown = math.nan
+    return PlannedCohort(1, "keras", 1, 1, "full", 0, unknown, seconds, unknown, 0.0)
 
 
 class Log:

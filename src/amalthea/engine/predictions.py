@@ -16,7 +16,7 @@ import jax
 import numpy as np
 
 from .batching import Steps
-from .costs import effort_for_predicting, in_parts, lanes_for, most_lanes, predicts_together
+from .choice import effort_for_predicting, in_parts, lanes_for, most_lanes, predicts_together
 from .data import Pool
 from .grouping import grouped
 from .lanes import Stacked

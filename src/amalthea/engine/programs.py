@@ -12,7 +12,7 @@ import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import IntEnum
 from functools import cached_property
 from typing import Any
@@ -109,57 +109,16 @@ def compiled_by() -> list[Any]:
     return [getattr(jax.config, name) for name in _COMPILED_BY]
 
 
-@dataclass(frozen=True)
-class RunShape:
-    """The room that a program has for fits, rows and batches (see :mod:`.runs`)."""
-
-    lanes: int
-    most: int  # epochs in one call
-    n_distinct: int  # sets of rows
-    n_rows: int
-    n_batches: int
-    one_order: bool
-    effort: Effort
-
-    def with_rows(self, n_rows: int, n_batches: int) -> RunShape:
-        return replace(self, n_rows=n_rows, n_batches=n_batches)
-
-    def has_room_for(self, other: RunShape) -> bool:
-        alike = ("lanes", "one_order", "effort")
-        return (
-            all(getattr(self, name) == getattr(other, name) for name in alike)
-            and self.most <= other.most
-            and self.n_distinct >= other.n_distinct
-            and self.n_rows >= other.n_rows
-            and self.n_batches >= other.n_batches
-        )
-
-
 class Programs:
     """Compiled programs by key; the least recently used goes when there are too many."""
 
     def __init__(self, kept: int = PROGRAMS_KEPT) -> None:
-        self._run_shapes: dict[str, list[RunShape]] = {}
         self._kept = kept
         self._compiled: OrderedDict[Any, Future[Any]] = OrderedDict()
         self.compilations = 0
 
     def clear(self) -> None:
         self._compiled.clear()
-        self._run_shapes.clear()
-
-    def remember(self, key: str, shape: RunShape) -> None:
-        """There is a program of this shape for the structure of that key."""
-        known = self._run_shapes.setdefault(key, [])
-        if shape not in known:
-            known.append(shape)
-
-    def run_shapes(self, key: str) -> list[RunShape]:
-        return self._run_shapes.get(key, [])
-
-    def run_shape(self, key: str, least: RunShape) -> RunShape | None:
-        """Of the programs for a structure one that has room for so much."""
-        return next((one for one in self.run_shapes(key) if one.has_room_for(least)), None)
 
     def prepare(
         self,

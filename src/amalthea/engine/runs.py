@@ -17,9 +17,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from .batching import Batching, Logs, OneStep
+from .data import addresses, bytes_of_rows
 from .epochs import Orders, Tools
-from .programs import RunShape
 from .rows import Rows
+from .run_shapes import RunShape
 from .steps import State
 from .structures import Structure
 
@@ -84,7 +85,7 @@ class Run:
         key = ("run", stacked, most, structure.key)
         self._program = tools.prepare(key, function, *self._arguments(state, example))
         if stacked:
-            tools.programs.remember(structure.key, shape)
+            tools.shapes.add(structure.key, shape)
 
     def __call__(self, state: State, orders: Sequence[Orders]) -> tuple[State, Logs, Logs]:
         """Train for one epoch with each of these orders, given for every lane or for all in one.
@@ -98,7 +99,10 @@ class Run:
     @property
     def bytes(self) -> float:
         """Of what the program takes and gives, and of what it needs meanwhile."""
-        memory = self._program.result().memory_analysis()
+        try:
+            memory = self._program.result().memory_analysis()
+        except NotImplementedError:  # by this backend
+            memory = None
         if memory is None:
             return 0.0
         return float(
@@ -137,18 +141,18 @@ class Side:
         self, structure: Structure, most: int, lanes: int, tools: Tools, validates: bool
     ) -> RunShape:
         """Room for these rows: that of a program that is there, or enough for some more."""
-        distinct = len({tools.pool.addresses(rows) for rows in self.rows})
+        distinct = len({addresses(rows) for rows in self.rows})
         n_rows, size = max(map(len, self.rows)), self.sizes[0]
         n_batches = -(-n_rows // size)
         own = RunShape(lanes, most, distinct, n_rows, n_batches, self.one_order, tools.effort)
         if not isinstance(structure.train, OneStep) or validates:
             return own
-        known = tools.programs.run_shape(structure.key, own)
+        known = tools.shapes.with_room_for(structure.key, own)
         if known is not None:
             return known
-        more = n_rows + n_rows // 2  # all rows, where three folds share them
-        if tools.pool.bytes_of(self.rows[0]) / n_rows * (more - n_rows) > _BYTES_OF_ROOM:
+        if bytes_of_rows(self.rows[0]) / 2 > _BYTES_OF_ROOM:
             return own
+        more = n_rows + n_rows // 2  # all rows, where three folds share them
         return own.with_rows(more, -(-more // size))
 
 
