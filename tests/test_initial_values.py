@@ -53,6 +53,8 @@ def test_other_keys_bounds_and_types_draw_otherwise() -> None:
         (keys[0], {"minval": -1.0}),
         (keys[0], {"maxval": 3}),
         (keys[0], {"dtype": "float16"}),
+        (jax.random.key(3), {}),
+        (keys[0], {"minval": np.arange(5.0), "maxval": np.arange(5.0) + 2}),
     ]
     expected = [draw(key, **more) for key, more in cases]
     with initial_values():

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import keras
 import numpy as np
 import pytest
@@ -323,3 +324,56 @@ def test_half_precision_keeps_its_own_programs() -> None:
             assert_same(model, result, theirs, keras_fit(theirs, TABLE))
     finally:
         keras.config.set_dtype_policy(before)
+
+
+def outputs_of(draw: Callable[[Any], Any]) -> Callable[[int], keras.Model]:
+    class Own(keras.Layer):
+        def call(self, x: Any) -> Any:
+            return x + draw(x)
+
+        def compute_output_shape(self, shape: Any) -> Any:
+            return shape
+
+    def make(units: int) -> keras.Model:
+        keras.utils.set_random_seed(SEED)
+        return net(L.Dense(units), Own())
+
+    return make
+
+
+def several_keys(x: Any) -> Any:
+    keys = jax.random.split(jax.random.key(1), 4)
+    return jax.vmap(lambda key: jax.random.uniform(key, x.shape[1:]))(keys).sum(axis=0)
+
+
+def a_key_per_unit(x: Any) -> Any:
+    return jax.vmap(jax.random.uniform)(jax.random.split(jax.random.key(1), x.shape[1]))
+
+
+OWN: dict[str, Callable[[Any], Any]] = {
+    "several keys": several_keys,
+    "a key per unit": a_key_per_unit,
+    "largest flag": lambda x: (x > 0).max(axis=1, keepdims=True).astype("float32"),
+    "place of a flag": lambda x: (x > 0).argmax(axis=1)[:, None].astype("float32"),
+    "bits of all": lambda x: jnp.bitwise_and.reduce((9 + (x > 0) * 2), axis=1)[:, None] / 9.0,
+}
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_what_own_layers_compute_is_predicted_as_by_themselves(name: str) -> None:
+    models = [outputs_of(OWN[name])(units) for units in (2, 3, 5)]
+    outputs = Engine().predict([PredictRequest(model, TABLE.x, batch_size=50) for model in models])
+    for model, output in zip(models, outputs, strict=True):
+        assert not isinstance(output, Exception), output
+        expected = model.predict(TABLE.x, batch_size=50, verbose=0)
+        np.testing.assert_allclose(output, expected, rtol=1e-5, atol=1e-6)
+
+
+def masked(units: int) -> keras.Model:
+    keras.utils.set_random_seed(SEED)
+    return net(L.Masking(), L.LSTM(units), rows=SERIES)
+
+
+def test_masked_layers_share_a_program_too() -> None:
+    rows = Rows(np.where(np.arange(5)[:, None] < 4, SERIES.x, 0).astype("float32"), SERIES.y)
+    assert_trained_together_as_by_keras(twice([(lambda n=n: masked(n), rows, {}) for n in (2, 4)]))

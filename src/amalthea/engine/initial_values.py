@@ -63,7 +63,7 @@ def _drawn(draw: Callable[..., Any]) -> Callable[..., Any]:
     def flat(*arguments: Any, **named: Any) -> Any:
         shape: Any = named.get("shape")  # as Keras gives it
         size = math.prod(shape) if _is_shape(shape) else 0
-        if not 0 < size <= MOST_DRAWN or _traced((arguments, named)):
+        if not 0 < size <= MOST_DRAWN or not _plain((arguments, named)):
             return draw(*arguments, **named)
         by_numpy = _by_numpy(arguments, named, size)
         if by_numpy is not None:
@@ -80,10 +80,10 @@ def _by_numpy(arguments: Any, named: dict[str, Any], size: int) -> np.ndarray | 
     plain = len(arguments) == 1 and named.keys() == {"shape", "dtype", "minval", "maxval"}
     if not plain or named["dtype"] != "float32" or not uniform_draws.can_be_drawn_here():
         return None
-    key, bounds = np.asarray(arguments[0]), [named["minval"], named["maxval"]]
-    if key.dtype != "uint32" or key.shape != (2,) or any(np.ndim(bound) for bound in bounds):
+    key = np.asarray(arguments[0])
+    if key.dtype != "uint32" or key.shape != (2,):
         return None
-    return uniform_draws.uniform(key, size, *bounds)
+    return uniform_draws.uniform(key, size, named["minval"], named["maxval"])
 
 
 def _once(draw: Callable[..., Any], size: int, arguments: Any, named: dict[str, Any]) -> np.ndarray:
@@ -116,8 +116,15 @@ def _is_shape(shape: Any) -> bool:
     return isinstance(shape, tuple | list) and all(isinstance(n, int) for n in shape)
 
 
-def _traced(arguments: Any) -> bool:
-    return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(arguments))
+def _plain(arguments: Any) -> bool:
+    """Whether they are a key as Keras has it, and scalars; nothing that is being traced."""
+    arrays = [leaf for leaf in jax.tree.leaves(arguments) if hasattr(leaf, "dtype")]
+    return not any(
+        isinstance(array, jax.core.Tracer)
+        or jax.dtypes.issubdtype(array.dtype, jax.dtypes.extended)
+        or (np.ndim(array) > 0 and array.dtype != "uint32")
+        for array in arrays
+    )
 
 
 _REPLACED: dict[tuple[Any, str], Callable[..., Any]] = {

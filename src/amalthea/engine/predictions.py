@@ -71,10 +71,8 @@ class Predictions:
         if len(predictions) > 1:
             try:
                 return self._together(predictions)
-            except NotImplementedError:  # a primitive that knows only one at a time
+            except Exception:  # what is a model's own fault comes again where it is alone
                 return [one for each in predictions for one in self._started([each])]
-            except Exception as error:
-                return [error] * len(predictions)
         try:
             return self._alone(predictions)
         except Exception as error:

@@ -227,10 +227,20 @@ def _is_told_by_text(value: Any) -> bool:
         return False
     inner = getattr(value, "jaxpr", value)
     if isinstance(inner, Jaxpr):
-        return all(_is_told_by_text(part) for one in inner.eqns for part in one.params.values())
+        return all(map(_is_told_by_text, _parameters_within(inner)))
     if isinstance(value, np.ndarray | jax.Array):
         return False
-    return isinstance(value, type) or not callable(value)
+    return isinstance(value, type | jax.sharding.Mesh) or not callable(value)
+
+
+def _parameters_within(program: Jaxpr) -> Iterator[Any]:
+    """What its equations do; of one that calls a program, that program alone."""
+    for equation in program.eqns:
+        called = _CALLS.get(equation.primitive.name)
+        if called in equation.params:
+            yield equation.params[called]
+        else:
+            yield from equation.params.values()
 
 
 def _all_constants(program: ClosedJaxpr) -> Iterator[Any]:

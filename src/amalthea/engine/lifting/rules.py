@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import jax
+
 from . import moves
 from .flat import NotWoven
 from .graph import Value
@@ -26,9 +28,19 @@ def written(seen: Seen) -> list[Value]:
     ragged = any(is_ragged(sizes) for shape in (*seen.takes, *seen.gives) for sizes in shape)
     if not ragged and seen.alike:
         return seen.bound()
-    if rule is None:
+    if rule is None or _holds_keys(seen):
         raise NotWoven(f"{seen.name} along an axis of several sizes")
     return rule(seen)
+
+
+def _holds_keys(seen: Seen) -> bool:
+    """Whether an array of several sizes holds keys of random bits, which have no neutral value."""
+    equation = seen.equations[0]
+    arrays = zip((*equation.takes, *equation.gives), (*seen.takes, *seen.gives), strict=True)
+    return any(
+        jax.dtypes.issubdtype(array.dtype, jax.dtypes.extended) and any(map(is_ragged, shape))
+        for array, shape in arrays
+    )
 
 
 def _elementwise(seen: Seen) -> list[Value]:
@@ -166,7 +178,7 @@ _RULES: dict[str, Rule] = {
     "reduce_max": _reduction("least"),
     "reduce_min": _reduction("most"),
     "reduce_or": _reduction(False),
-    "reduce_and": _reduction(True),
+    "reduce_and": _reduction("all bits"),
     "argmax": _reduction("least"),
     "argmin": _reduction("most"),
     "cumsum": _cumulative(0),

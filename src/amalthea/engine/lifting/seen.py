@@ -92,11 +92,18 @@ def is_ragged(sizes: Sizes) -> bool:
 
 
 def _like(neutral: Any, array: Any) -> Any:
-    """The neutral element in the type of an array: its least and largest numbers too."""
-    if neutral in ("least", "most") and not jnp.issubdtype(array.dtype, np.inexact):
-        limits = jnp.iinfo(array.dtype)
-        return np.asarray(limits.min if neutral == "least" else limits.max, array.dtype)
-    return np.asarray({"least": -np.inf, "most": np.inf}.get(neutral, neutral), array.dtype)
+    """The neutral element in the type of an array: its least and largest numbers, or all bits."""
+    kind = np.dtype(array.dtype)
+    if neutral == "all bits":
+        return np.invert(np.zeros((), kind))
+    if neutral not in ("least", "most"):
+        return np.asarray(neutral, kind)
+    if jnp.issubdtype(kind, np.inexact):
+        return np.asarray(-np.inf if neutral == "least" else np.inf, kind)
+    if kind.kind == "b":
+        return np.asarray(neutral == "most")
+    limits = jnp.iinfo(kind)
+    return np.asarray(limits.min if neutral == "least" else limits.max, kind)
 
 
 def refuse_unless(condition: bool, seen: Seen) -> None:
