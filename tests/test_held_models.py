@@ -14,6 +14,11 @@ from sklearn.model_selection import cross_validate
 
 import amalthea
 from amalthea import KerasClassifier
+from amalthea.engine.requests import FitRequest
+from amalthea.engine.rows import Rows
+from amalthea.engine.steps import state_of
+from amalthea.engine.structures import Structures
+from test_conformance import OPTIMIZERS
 
 built: list[int] = []
 
@@ -155,3 +160,37 @@ def test_a_builder_that_makes_another_model_later_changes_no_estimator(
     with pytest.raises(amalthea.errors.InvalidModel, match="makes another model now"):
         _ = second.model_
     np.testing.assert_array_equal(second.predict_proba(iris[0]), expected[1])
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_a_known_optimizer_begins_as_if_it_had_been_built(name: str) -> None:
+    rows = Rows(np.zeros((8, 4), "float32"), np.zeros((8,), "int32"), None)
+    structures = Structures()
+
+    def request() -> FitRequest:
+        model = build()
+        model.compile(OPTIMIZERS[name](), loss="sparse_categorical_crossentropy")
+        return FitRequest(model, rows, seed=0, epochs=1, keeps_model=True)
+
+    structures.of_fit(request(), "of this likeness")
+    _, state = structures.of_fit(request(), "of this likeness")
+    model = request().model
+    model.optimizer.build(model.trainable_variables)
+    built = state_of(model).optimizer
+    for ours, theirs in zip(state.optimizer, built, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+        assert ours.dtype == theirs.dtype
+
+
+def test_an_optimizer_that_begins_with_the_weights_is_built_each_time() -> None:
+    class Remembers(keras.optimizers.SGD):
+        def build(self, variables: Any) -> None:
+            super().build(variables)
+            self.first = [keras.Variable(v.value) for v in variables]
+
+    rows = Rows(np.zeros((8, 4), "float32"), np.zeros((8,), "int32"), None)
+    model = build()
+    model.compile(Remembers(), loss="sparse_categorical_crossentropy")
+    request = FitRequest(model, rows, seed=0, epochs=1, keeps_model=True)
+    structure, _ = Structures().of_fit(request, "of this likeness")
+    assert structure.slots is None

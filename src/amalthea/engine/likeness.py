@@ -47,7 +47,24 @@ class _Unknown(Exception):
     """Something in a model whose behaviour its attributes do not tell."""
 
 
-def likeness(model: keras.Model, variables: list[list[keras.Variable]]) -> tuple[Any, ...] | None:
+class Likeness:
+    """Some thousand words, which are hashed once."""
+
+    __slots__ = ("_hash", "_words")
+
+    def __init__(self, words: tuple[Any, ...]) -> None:
+        self._words, self._hash = words, hash(words)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Likeness):
+            return NotImplemented
+        return self._hash == other._hash and self._words == other._words
+
+
+def likeness(model: keras.Model, variables: list[list[keras.Variable]]) -> Likeness | None:
     """Equal for models that trace to the same steps; None when that cannot be told.
 
     ``variables`` are the groups of variables whose values a step takes as arguments.
@@ -57,7 +74,7 @@ def likeness(model: keras.Model, variables: list[list[keras.Variable]]) -> tuple
         spelling.add(model)
     except _Unknown:
         return None
-    return tuple(spelling.words)
+    return Likeness(tuple(spelling.words))
 
 
 class _Spelling:

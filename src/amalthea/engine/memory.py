@@ -15,6 +15,7 @@ FITS_BETWEEN_COLLECTIONS = 32  # a collection takes 0.1 to 0.2 s, a fit holds ab
 YOUNG_OBJECTS = 50_000  # between two looks at the newest
 
 _since_collection = 0
+_in_waves = 0
 
 
 @contextmanager
@@ -35,13 +36,36 @@ def quick_collections() -> Iterator[None]:
         yield
     finally:
         gc.set_threshold(*before)
+        _collect_if_due()
         gc.unfreeze()
+
+
+@contextmanager
+def waves() -> Iterator[None]:
+    """Fits inside are many that wait for each other: collecting while they do finds nothing."""
+    global _in_waves
+    _in_waves += 1
+    try:
+        yield
+    finally:
+        _in_waves -= 1
+
+
+def between_waves() -> None:
+    """Called when a wave is over: free its models, if there were enough."""
+    _collect_if_due()
 
 
 def after_fits(n_fits: int) -> None:
     """Called after fits; now and then frees the models that nobody holds any more."""
     global _since_collection
     _since_collection += n_fits
+    if not _in_waves:
+        _collect_if_due()
+
+
+def _collect_if_due() -> None:
+    global _since_collection
     if _since_collection >= FITS_BETWEEN_COLLECTIONS:
         _since_collection = 0
         gc.collect()

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from .likeness import Likeness
 from .rows import Arrays, Rows
 from .seeding import Generators
 from .steps import State
@@ -23,7 +24,8 @@ class FitRequest:
     ``training`` in the order ``epoch_order(len(training), e, seed)``, or as they stand when
     ``shuffle`` is False. ``generators`` are the global generators as the builder left them; what
     draws from them during training goes on from there. With ``keeps_model`` the model is not
-    changed: others start from it too, and what was learned stands in the result.
+    changed: others start from it too, and what was learned stands in the result. ``likeness`` is
+    that of the model, where it is known and will stay.
     """
 
     model: keras.Model
@@ -40,6 +42,7 @@ class FitRequest:
     verbose: Any = 0
     generators: Generators | None = None
     keeps_model: bool = False
+    likeness: Likeness | None = None
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,7 @@ class PredictRequest:
     """Predict every row of ``x``, in batches that all have ``batch_size`` rows.
 
     ``weights`` are values of the trainable and of the other variables, instead of the model's own.
+    ``likeness`` is as in :class:`FitRequest`.
     """
 
     model: keras.Model
@@ -85,3 +89,4 @@ class PredictRequest:
     callbacks: Sequence[keras.callbacks.Callback] = ()
     verbose: Any = 0
     weights: tuple[Any, Any] | None = None
+    likeness: Likeness | None = None

@@ -17,7 +17,7 @@ import numpy as np
 from .batches import EpochBatches, as_they_stand
 from .batching import Batching, Steps
 from .initial_values import initial_values
-from .likeness import likeness
+from .likeness import Likeness, likeness
 from .obstacles import NeedsKeras
 from .programs import TracedStep, compiled_by, trace
 from .requests import FitRequest, PredictRequest
@@ -51,7 +51,8 @@ class Structure:
 
     ``no_metrics`` are the values of metrics at the beginning of an epoch, and ``metrics`` the
     metrics of the first model of this structure, for callbacks that ask which way is better.
-    ``steady``: differences in rounding stay as small as they are.
+    ``steady``: differences in rounding stay as small as they are. ``slots`` are the values of the
+    variables that the optimizer gets when it is built, where the likeness tells them.
     """
 
     key: str
@@ -60,6 +61,7 @@ class Structure:
     no_metrics: list[np.ndarray]
     metrics: list[Any] = field(repr=False)
     steady: bool = False
+    slots: list[np.ndarray] | None = None
 
 
 class Structures:
@@ -67,20 +69,21 @@ class Structures:
 
     def __init__(self) -> None:
         self._known: OrderedDict[Hashable, Any] = OrderedDict()
-        self._numbers: OrderedDict[tuple[Any, ...], int] = OrderedDict()
+        self._numbers: OrderedDict[Likeness, int] = OrderedDict()
         self._own: weakref.WeakKeyDictionary[Any, OrderedDict[Hashable, Any]] = (
             weakref.WeakKeyDictionary()
         )
 
     def likeness_of(self, request: FitRequest, seen: Seen) -> Hashable | None:
         """Equal for requests that are known, without tracing, to have one structure."""
-        number = self._number(request.model, seen)
+        number = self._number(request, seen)
         return None if number is None else (number, _shapes_of_fit(request), *_settings())
 
-    def _number(self, model: keras.Model, seen: Seen) -> int | None:
+    def _number(self, request: FitRequest | PredictRequest, seen: Seen) -> int | None:
         """The number of a model's likeness; None when it has none."""
+        model = request.model
         if id(model) not in seen:
-            spelled = likeness(model, variables_of(model))
+            spelled = request.likeness or likeness(model, variables_of(model))
             number = None
             if spelled is not None:
                 number = self._numbers.get(spelled)
@@ -106,17 +109,23 @@ class Structures:
         known = self._known.get(key) if key is not None else None
         if known is None:
             with resumed(request.generators):
+                before = list(model.optimizer.variables)
                 with initial_values():
                     create_variables(request)
                     _reset_metrics(model)
                 state = state_of(model)
-                known = self._trace(request, state, of_keras=key is not None)
+                slots = _slots(model.optimizer, before) if key is not None else None
+                known = self._trace(request, state, slots, of_keras=key is not None)
             if key is not None:
                 _keep(self._known, key, known, STRUCTURES_KEPT)
             return known, state
         if all_variables:
             create_variables(request)
         elif not model.optimizer.built:
+            if request.keeps_model and known.slots is not None:
+                state = state_of(model)
+                optimizer = [*state.optimizer, *known.slots]
+                return known, state._replace(optimizer=optimizer, metrics=known.no_metrics)
             with initial_values():
                 model.optimizer.build(model.trainable_variables)
         return known, state_of(model)._replace(metrics=known.no_metrics)
@@ -124,7 +133,7 @@ class Structures:
     def of_predict(self, request: PredictRequest, state: State, seen: Seen) -> Structure:
         """The step that predicts a batch, in the place of one that trains."""
         model = request.model
-        number = self._number(model, seen)
+        number = self._number(request, seen)
         like = map_arrays(lambda array: in_keras_floats(array[:0]), request.x)
         key = (request.batch_size, number, _shapes(like), *_settings())
         # A model without a likeness keeps its steps, as Keras's keep their predict function.
@@ -137,7 +146,9 @@ class Structures:
             _keep(known, key, structure, STRUCTURES_KEPT)
         return structure
 
-    def _trace(self, request: FitRequest, state: State, of_keras: bool) -> Structure:
+    def _trace(
+        self, request: FitRequest, state: State, slots: list[np.ndarray] | None, of_keras: bool
+    ) -> Structure:
         model = request.model
         train = _steps(train_step, model, state, request.training, request.batch_size)
         test = None
@@ -148,7 +159,7 @@ class Structures:
         parts = (train.key, test and test.key, [value.tobytes() for value in no_metrics])
         key = hashlib.sha256(str(parts).encode()).hexdigest()
         steady = of_keras and is_steady(model)
-        return Structure(key, train, test, no_metrics, list(model.metrics), steady)
+        return Structure(key, train, test, no_metrics, list(model.metrics), steady, slots)
 
 
 def _keep(known: OrderedDict[Any, Any], key: Hashable, value: Any, most: int) -> None:
@@ -166,6 +177,20 @@ def create_variables(request: FitRequest) -> None:
     rows = request.training
     batches = EpochBatches(rows, request.batch_size, as_they_stand(len(rows)))
     request.model.fit(batches, epochs=0, verbose=0)
+
+
+def _slots(
+    optimizer: keras.optimizers.Optimizer, before: list[keras.Variable]
+) -> list[np.ndarray] | None:
+    """The values of what an optimizer got since then, if each is one number throughout.
+
+    Then they come from its settings alone, and models of one likeness begin with the same.
+    """
+    variables = optimizer.variables
+    if list(map(id, variables[: len(before)])) != list(map(id, before)):
+        return None
+    values = [np.asarray(variable.value) for variable in variables[len(before) :]]
+    return values if all((value == value.flat[:1]).all() for value in values) else None
 
 
 def _reset_metrics(model: keras.Model) -> None:

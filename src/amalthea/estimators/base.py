@@ -136,7 +136,7 @@ class KerasEstimator(BuilderParameters):
             callbacks = fit_callbacks(settings, validation is not None)
             request = self._request(settings, training, validation, callbacks)
             if not (request.keeps_model and trainer.can_keep_model(request)):
-                request = replace(request, model=self.model_, keeps_model=False)
+                request = replace(request, model=self.model_, keeps_model=False, likeness=None)
         # Outside of the block: until it is trained, other fits may be seeded.
         self._finish(settings, callbacks, trainer.fit(request))
 
@@ -212,6 +212,7 @@ class KerasEstimator(BuilderParameters):
         return FitRequest(
             model=self._held.like,
             keeps_model=self._held.shared,
+            likeness=self._held.likeness,
             training=training,
             seed=self.seed_,
             epochs=self.n_epochs_ + settings.epochs,
@@ -246,6 +247,7 @@ class KerasEstimator(BuilderParameters):
         request = PredictRequest(
             model=self._held.like,
             weights=self._held.weights,
+            likeness=self._held.likeness,
             x=inputs_for(self._held.like, x),
             # All rows in one batch have no fixed shape: then predict goes by Keras's own 32.
             batch_size=arguments.batch_size("predict__batch_size", size, 32),
@@ -253,7 +255,7 @@ class KerasEstimator(BuilderParameters):
             verbose=asked.get("verbose", self.verbose),
         )
         if request.weights is not None and not trainer.can_keep_model(request):
-            request = replace(request, model=self.model_, weights=None)
+            request = replace(request, model=self.model_, weights=None, likeness=None)
         return trainer.predict(request)
 
     def predict(self, X: Any) -> np.ndarray:

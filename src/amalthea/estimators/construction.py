@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from ..engine.initial_values import initial_values
+from ..engine.likeness import Likeness
 from ..engine.rows import Arrays
 from .building import build_for, make_model
 from .compiling import adds_loss, compile_arguments, ensure_compiled, head_losses
@@ -53,7 +54,7 @@ class Made:
     model: keras.Model
     heads: Heads
     losses: list[Any]
-    likeness: Any = None
+    likeness: Likeness | None = None
     owned: bool = False  # an estimator has it as its own
 
 

@@ -18,7 +18,7 @@ from weakref import WeakValueDictionary
 import keras
 import numpy as np
 
-from ..engine.likeness import likeness
+from ..engine.likeness import Likeness, likeness
 from ..engine.requests import FitResult
 from ..engine.seeding import seeded
 from ..engine.steps import put_state, variables_of
@@ -52,6 +52,11 @@ class HeldModel:
     @property
     def weights(self) -> Weights | None:
         """The values to predict with; None for those that ``like`` has."""
+        return None
+
+    @property
+    def likeness(self) -> Likeness | None:
+        """That of ``like``, where it is known and will stay."""
         return None
 
     def learn(self, result: FitResult) -> None:
@@ -91,6 +96,10 @@ class SharedModel(HeldModel):
         if self._learned is None or self._learned.state is None:
             return None
         return self._learned.state.trainable, self._learned.state.non_trainable
+
+    @property
+    def likeness(self) -> Likeness | None:
+        return self.made.likeness if self.shared and not self.made.owned else None
 
     def learn(self, result: FitResult) -> None:
         self._learned = result
@@ -170,7 +179,7 @@ def hold_model(construction: Construction, seed: int, shared: bool) -> HeldModel
     return SharedModel(made, construction, seed, key, is_new=True)
 
 
-def _likeness(model: keras.Model) -> Any:
+def _likeness(model: keras.Model) -> Likeness | None:
     return likeness(model, variables_of(model))
 
 

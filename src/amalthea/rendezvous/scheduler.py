@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from .. import privates
+from ..engine import memory
 from . import times
 from .admission import Admission
 from .ambient import NOTHING, Scopes
@@ -68,6 +69,8 @@ class Scheduler:
         return self._n_living < self._most and self._admission.has_room
 
     def _start(self, path: tuple[int, ...], task: Task) -> None:
+        if not self._n_living:
+            memory.between_waves()
         task.call.living[path] = task
         try:
             self._resume(task)
@@ -160,7 +163,7 @@ class Scheduler:
         requests = [request for task in tasks for request in task.requests]
         trainer = tasks[0].call.trainer
         began = time.perf_counter()
-        with privates.jax_settings_as(tasks[0].jax):
+        with privates.jax_settings_as(tasks[0].jax), memory.waves():
             answers = _ask(trainer.train if kind == FIT else trainer.predict, requests)
         each = (time.perf_counter() - began) / len(requests)
         for task in tasks:
