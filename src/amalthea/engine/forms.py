@@ -34,13 +34,14 @@ from .requests import FitRequest, FitResult, PredictRequest
 from .room import room_for_engine
 from .rows import Arrays
 from .run_shapes import RunShapes
+from .stored_programs import StoredPrograms
 from .structures import Seen, Structures
 
 FORMS = ("stacked", "loop", "steps", "keras")
 COMPILING_THREADS = 2
 
 # Programs and structures are the process's: every engine uses what another has compiled.
-_programs = Programs()
+_programs = Programs(stored=StoredPrograms.of_user())
 _structures = Structures()
 _families = Families()
 _shapes = RunShapes()

@@ -22,9 +22,11 @@ import numpy as np
 from jax.extend.core import jaxpr_as_fun
 
 from .lifting.flat import Flat, flatten
+from .stored_programs import StoredPrograms
 from .work import Work, work_of
 
 PROGRAMS_KEPT = 256
+_THIS_PROCESS = uuid.uuid4().bytes
 # Settings of JAX that a program is compiled by, and that its text does not show.
 _COMPILED_BY = (
     "jax_default_matmul_precision",
@@ -81,7 +83,10 @@ class TracedStep:
 def trace(function: Callable[..., Any], *arguments: Any) -> TracedStep:
     traced = jax.jit(function).trace(*arguments)
     program, result = traced.jaxpr, jax.tree.structure(traced.out_info)
-    digest = hashlib.sha256(str(program).encode())
+    text = str(program)
+    digest = hashlib.sha256(text.encode())
+    if " at 0x" in text:  # an address, which another process uses for something else
+        digest.update(_THIS_PROCESS)
     digest.update(str(compiled_by()).encode())
     digest.update(f"{jax.tree.structure(arguments)} {result}".encode())
     for constant in _constants(program):
@@ -110,10 +115,13 @@ def compiled_by() -> list[Any]:
 
 
 class Programs:
-    """Compiled programs by key; the least recently used goes when there are too many."""
+    """Compiled programs by key; the least recently used goes when there are too many.
 
-    def __init__(self, kept: int = PROGRAMS_KEPT) -> None:
-        self._kept = kept
+    ``compilations`` counts those that were compiled, or found on disk.
+    """
+
+    def __init__(self, kept: int = PROGRAMS_KEPT, stored: StoredPrograms | None = None) -> None:
+        self._kept, self._stored = kept, stored or StoredPrograms(None)
         self._compiled: OrderedDict[Any, Future[Any]] = OrderedDict()
         self.compilations = 0
 
@@ -147,17 +155,25 @@ class Programs:
         if full_key in self._compiled:
             self._compiled.move_to_end(full_key)
             return self._compiled[full_key]
-        lowered = jax.jit(function).lower(*arguments)
-        options = effort.options
-        self.compilations += 1
-        if pool is None:
-            program: Future[Any] = Future()
-            program.set_result(lowered.compile(options))
+        program: Future[Any] = Future()
+        stored = self._stored.load(full_key)
+        if stored is not None:
+            program.set_result(stored)
         else:
-            program = pool.submit(lowered.compile, options)
+            lowered = jax.jit(function).lower(*arguments)
+            if pool is None:
+                program.set_result(self._compile(full_key, lowered, effort))
+            else:
+                program = pool.submit(self._compile, full_key, lowered, effort)
+        self.compilations += 1
         self._compiled[full_key] = program
         while len(self._compiled) > self._kept:
             self._compiled.popitem(last=False)
+        return program
+
+    def _compile(self, key: tuple[Any, ...], lowered: Any, effort: Effort) -> Any:
+        program = lowered.compile(effort.options)
+        self._stored.save(key, program)
         return program
 
 
