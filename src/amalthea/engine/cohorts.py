@@ -21,6 +21,7 @@ from .epochs import FORMS, Epoch, Tools, host_epoch
 from .lanes import Lanes, Lone, Stacked
 from .members import Change, EpochLogs, Look, Member, RunLogs
 from .parts import Part
+from .reached import point
 from .requests import FitResult
 from .runs import Run, Side
 from .steps import State
@@ -237,6 +238,9 @@ class Cohort:
         try:
             result = member.finish(state)
             self.outcomes[member] = replace(result, form=self.form.name)
+            if member.way is not None and result.epochs:
+                here = point(member.epoch, state, result.history, result.epochs)
+                self._tools.reached.add(member.way, here)
         except Exception as error:
             self.outcomes[member] = error
 

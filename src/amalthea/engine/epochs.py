@@ -23,6 +23,7 @@ import numpy as np
 from .batching import Batching, Logs, Steps
 from .data import Pool
 from .programs import Effort, Programs
+from .reached import Reached
 from .rows import Rows
 from .run_shapes import RunShapes
 from .steps import State
@@ -41,11 +42,12 @@ class Epoch(Protocol):
 
 @dataclass(frozen=True)
 class Tools:
-    """What epochs are made with: programs and arrays to share, and the way to compile."""
+    """What epochs are made with: what fits share, and the way to compile."""
 
     programs: Programs
     shapes: RunShapes
     pool: Pool
+    reached: Reached
     effort: Effort = Effort.FULL
     compiling: Executor | None = None
 

@@ -29,6 +29,7 @@ from .parts import Cutting
 from .plan import Log, PlannedCohort, by_keras
 from .predictions import Predictions
 from .programs import Programs
+from .reached import Reached
 from .reference import ReferenceTrainer
 from .requests import FitRequest, FitResult, PredictRequest
 from .room import room_for_engine
@@ -36,6 +37,7 @@ from .rows import Arrays
 from .run_shapes import RunShapes
 from .stored_programs import StoredPrograms
 from .structures import Seen, Structures
+from .trajectories import way_of
 
 FORMS = ("stacked", "loop", "steps", "keras")
 COMPILING_THREADS = 2
@@ -45,16 +47,18 @@ _programs = Programs(stored=StoredPrograms.of_user())
 _structures = Structures()
 _families = Families()
 _shapes = RunShapes()
+_reached = Reached()
 _log = Log()
 _one_at_a_time = RLock()
 
 
 def forget_programs() -> None:
-    """Let go of every compiled program and traced structure of this process."""
+    """Let go of every compiled program, traced structure and point reached of this process."""
     _programs.clear()
     _shapes.clear()
     _structures.clear()
     _families.clear()
+    _reached.clear()
 
 
 class Engine:
@@ -167,9 +171,9 @@ class Engine:
         with ThreadPoolExecutor(COMPILING_THREADS) as compiling:
             # A lone fit is compiled here; programs of several while the next ones are lowered.
             several = compiling if len(requests) > 1 else None
-            tools = Tools(_programs, _shapes, pool, compiling=several)
+            tools = Tools(_programs, _shapes, pool, _reached, compiling=several)
             for number, (request, key) in enumerate(zip(requests, likenesses, strict=True)):
-                member = _or_error(_member, request, key, pool)
+                member = _or_error(self._member, request, key, pool)
                 if isinstance(member, Exception):
                     results[number] = member
                 else:
@@ -189,17 +193,27 @@ class Engine:
                 _log.add(_planned(cohort))
         return [results[n] for n in range(len(requests))]
 
+    def _member(self, request: FitRequest, key: Hashable | None, pool: Pool) -> Member:
+        started = time.perf_counter()
+        validation = request.validation and pool.shared(request.validation)
+        request = replace(request, training=pool.shared(request.training), validation=validation)
+        kind = kind_of_member(request)
+        structure, state = _structures.of_fit(request, key, kind.needs_all_variables)
+        member = kind(request, structure, state)
+        if not self._to_the_bit:  # a fit alone is trained from its beginning
+            self._go_on(member, pool)
+        member.begin()
+        member.seconds = time.perf_counter() - started
+        return member
 
-def _member(request: FitRequest, key: Hashable | None, pool: Pool) -> Member:
-    started = time.perf_counter()
-    validation = request.validation and pool.shared(request.validation)
-    request = replace(request, training=pool.shared(request.training), validation=validation)
-    kind = kind_of_member(request)
-    structure, state = _structures.of_fit(request, key, kind.needs_all_variables)
-    member = kind(request, structure, state)
-    member.begin()
-    member.seconds = time.perf_counter() - started
-    return member
+    def _go_on(self, member: Member, pool: Pool) -> None:
+        """Start where an earlier fit was that went the same way, if there was one."""
+        way = way_of(member, pool.content)
+        if way is not None:
+            member.way = self._form, way  # forms round differently
+            earlier = _reached.before(member.way, member.request.epochs)
+            if earlier is not None:
+                member.go_on_from(earlier)
 
 
 def _planned(cohort: Cohort) -> PlannedCohort:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Protocol
@@ -12,6 +12,7 @@ import numpy as np
 
 from ..randomness import epoch_order
 from .lanes import Lanes, Lone
+from .reached import Point
 from .requests import FitRequest, FitResult, plain_history, plain_value
 from .seeding import Generators, resumed
 from .stand_ins import StandIn, compare_as_before, compare_quickly, stand_in_suffices
@@ -95,7 +96,15 @@ class Member:
         self.seconds = 0.0  # what preparing it took
         self.epoch = request.initial_epoch
         self.done = self.epoch >= request.epochs
+        self.way: Hashable | None = None  # where fits that go the same way can go on from it
+        self._earlier: Point | None = None
         self._logs: list[tuple[list[int], HasColumns, HasColumns | None, int]] = []
+
+    def go_on_from(self, earlier: Point) -> None:
+        """Start from where a fit was that went the same way."""
+        self._earlier, self.epoch = earlier, earlier.epoch
+        self.request = replace(self.request, initial_epoch=earlier.epoch)
+        self._state = earlier.state._replace(metrics=self.structure.no_metrics)
 
     @property
     def state(self) -> State:
@@ -163,6 +172,9 @@ class Member:
         self._hand_over(state)
         history = keras.callbacks.History()
         history.on_train_begin()
+        if self._earlier is not None:
+            history.epoch.extend(self._earlier.epochs)
+            history.history.update({n: [*old] for n, old in self._earlier.history.items()})
         for epochs, logs, held, lane in self._logs:
             history.epoch.extend(epochs)
             for name, values in _with_held(
