@@ -80,7 +80,7 @@ format: setup  ## let ruff rewrite imports and layout
 
 BENCH_RUN = $(PY) bench/run.py $(if $(BENCH),--mode $(BENCH)) $(if $(RUNS),--runs $(RUNS))
 
-bench: setup  ## compare with the peers (BENCH=quick, WORKLOADS="tutorial images", RUNS=2)
+bench: setup  ## compare with the peers (BENCH=quick, WORKLOADS="tutorial images", RUNS=5)
 	$(BENCH_RUN) $(WORKLOADS)
 
 bench-plan: setup  ## list what such a `make bench` would measure, and how long it took last time

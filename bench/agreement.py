@@ -1,24 +1,24 @@
-"""Whether a peer did the same work as Amalthea: epochs and folds exactly, scores within noise.
+"""Whether a peer did the same work as Amalthea: epochs and steps exactly, scores within noise.
 
 Initial values and the order of the rows differ between peers, and a small network's score with
-them. How much, Amalthea's own runs tell, each with another seed: the spread of one candidate's
-mean score, pooled over the whole workload. A mean over several candidates is steadier, but fits of
-equal width begin with equal weights under one seed, so not more than three of them are counted.
+them. How much, Amalthea's own runs tell, each with another seed. Fits of equal width begin with
+equal weights under one seed, and candidates differ in how noisy they are: so it is the score of
+the very part whose spread between seeds is taken, or that of other parts like it if it is greater.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
 from parts import Part
-from workloads import Workload
+from workloads import Workload, workload
 
 FLOOR = 0.02  # of accuracy or R squared: rounding of a score over few test rows
 ERRORS = 3  # standard errors
-INDEPENDENT = 3  # candidates at most that count as independent
 
 
 @dataclass(frozen=True)
@@ -39,32 +39,62 @@ class Comparison:
         return f"{self.kind} score {self.theirs:.3f}, {ours}"
 
 
-def work_differences(workload: Workload, part: Part, outcome: dict[str, Any]) -> list[str]:
-    """What of the epochs and folds of one outcome is not as the workload asks."""
-    asked = [workload.epochs_of(candidate) for candidate in part.candidates_of(workload)]
-    n_folds = 1 if workload.twice else part.n_folds
-    expected = [[epochs] * n_folds for epochs in asked]
-    if outcome["epochs"] != expected:
-        return [f"ran epochs {_short(outcome['epochs'])}, asked {_short(expected)}"]
-    if not workload.twice and np.shape(outcome["scores"]) != np.shape(expected):
+def work_differences(work: Workload, part: Part, outcome: dict[str, Any]) -> list[str]:
+    """What of the epochs, steps and folds of one outcome is not as the workload asks."""
+    candidates, rows = part.candidates_of(work), training_rows(work.name)[: part.n_folds]
+    epochs = [[work.epochs_of(candidate)] * len(rows) for candidate in candidates]
+    if outcome["epochs"] != epochs:
+        return [f"ran epochs {_short(outcome['epochs'])}, asked {_short(epochs)}"]
+    steps = [[_steps(work, candidate, n_rows) for n_rows in rows] for candidate in candidates]
+    told = _where_told(outcome["steps"], steps)
+    if told != steps:
+        return [f"took steps {_short(told)}, asked {_short(steps)}"]
+    if np.shape(outcome["scores"]) != np.shape(epochs):
         return [f"scores for {np.shape(outcome['scores'])} candidates and folds"]
     if not np.all(np.isfinite(outcome["scores"])):
         return ["scores that are not finite"]
     return []
 
 
+@cache
+def training_rows(name: str) -> list[int]:
+    """How many rows each fold of a workload trains on."""
+    work = workload(name)
+    if work.twice:
+        return [len(work.data()[0])]
+    return [len(train) for train, _ in work.folds()]
+
+
+def _steps(work: Workload, candidate: dict[str, Any], n_rows: int) -> int:
+    return work.epochs_of(candidate) * -(-n_rows // work.batch_size_of(candidate))
+
+
+def _where_told(told: Any, asked: list[list[int]]) -> Any:
+    """What a peer told of its steps, with those that were asked for where it could not tell."""
+    if np.shape(told) != np.shape(asked):
+        return told
+    return [
+        [there if here is None else here for here, there in zip(*rows, strict=True)]
+        for rows in zip(told, asked, strict=True)
+    ]
+
+
 def comparisons(part: Part, ours: Sequence[Any], theirs: Sequence[Any]) -> list[Comparison]:
     """Mean and best score beside Amalthea's on the same candidates and folds.
 
-    ``ours`` has the scores of all candidates and folds for each seed, ``theirs`` those of the part.
+    ``ours`` has the scores of all candidates and folds for each seed, two of them at least;
+    ``theirs`` those of the part.
     """
-    same = [np.asarray(run)[list(part.candidates), : part.n_folds] for run in ours]
-    spread = spread_between_seeds([np.asarray(run) for run in ours], part.n_folds)
-    spread *= (1 / len(ours) + 1 / len(theirs)) ** 0.5
-    independent = min(len(part.candidates), INDEPENDENT)
-    errors = {"mean": spread / independent**0.5, "best": spread}
+    runs = np.array(ours)
+    same = runs[:, list(part.candidates), : part.n_folds]
+    errors = ERRORS * (1 / len(ours) + 1 / len(theirs)) ** 0.5
     return [
-        Comparison(kind, _over(same, score), _over(theirs, score), FLOOR + ERRORS * errors[kind])
+        Comparison(
+            kind,
+            _over(same, score),
+            _over(theirs, score),
+            FLOOR + errors * noise(runs, part, score),
+        )
         for kind, score in (("mean", np.mean), ("best", best))
     ]
 
@@ -77,29 +107,41 @@ def overall(pairs: Sequence[Comparison]) -> Comparison:
     return Comparison(f"{pairs[0].kind} over {len(pairs)} workloads,", ours, theirs, tolerance)
 
 
-def spread_between_seeds(runs: Sequence[np.ndarray], n_folds: int) -> float:
-    """The standard deviation of a candidate's mean over so many folds, between seeds.
+def noise(runs: np.ndarray, part: Part, score: Callable[[Any], Any]) -> float:
+    """The standard deviation between seeds of a score of so many candidates and folds.
 
-    All candidates and folds of the runs are pooled, since a few of them alone may be quiet.
+    It is that of the part itself, or of all parts as large if this is greater: a few candidates
+    may be noisier than the others, or have been quiet under these few seeds. Independent candidates
+    would have the least, and that is known from all of them.
     """
-    if len(runs) < 2:
-        return _between_folds(runs[0], n_folds)
-    usable = runs[0].shape[1] // n_folds * n_folds
-    means = [run[:, :usable].reshape(-1, n_folds).mean(axis=1) for run in runs]
-    return float(np.sqrt(np.var(means, axis=0, ddof=1).mean()))
+    n_candidates, n_folds = len(part.candidates), part.n_folds
+    own = _variance(runs[:, list(part.candidates), :n_folds], score)
+    alike = np.mean([_variance(one, score) for one in _alike(runs, n_candidates, n_folds)])
+    of_one = np.mean([_variance(one, score) for one in _alike(runs, 1, n_folds)])
+    return max(own, float(alike), float(of_one) / n_candidates) ** 0.5
+
+
+def _alike(runs: np.ndarray, n_candidates: int, n_folds: int) -> list[np.ndarray]:
+    """Parts of such a size that have no fit in common, with candidates spread over the grid."""
+    apart = runs.shape[1] // n_candidates
+    firsts = range(0, runs.shape[2] - n_folds + 1, n_folds)
+    return [
+        runs[:, place::apart][:, :n_candidates, first : first + n_folds]
+        for place in range(apart)
+        for first in firsts
+    ]
+
+
+def _variance(runs: np.ndarray, score: Callable[[Any], Any]) -> float:
+    return float(np.var([score(run) for run in runs], ddof=1))
 
 
 def best(run: Any) -> float:
     return float(np.max(np.mean(run, axis=1)))
 
 
-def _over(runs: Sequence[Any], score: Any) -> float:
+def _over(runs: Iterable[Any], score: Any) -> float:
     return float(np.mean([score(run) for run in runs]))
-
-
-def _between_folds(run: np.ndarray, n_folds: int) -> float:
-    """Where there is one seed alone: folds differ by their rows too, so this is rather too much."""
-    return float(np.sqrt(run.var(axis=1, ddof=1).mean() / n_folds))
 
 
 def _short(rows: Any) -> str:

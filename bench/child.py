@@ -24,15 +24,32 @@ def main(task_file: str, out_file: str) -> None:
     imports = time.perf_counter() - started
     outcome = _measured(peer, task)
     if compilations is not None:
-        ended = outcome.started + outcome.seconds
-        outcome.more["jax"] = compilations.between(outcome.started, ended)
-    Path(out_file).write_text(json.dumps({**asdict(outcome), "imports": imports}))
+        outcome.more["jax"] = _compiled(compilations, outcome)
+    found = {**asdict(outcome), "imports": imports, "peak": peak()}
+    Path(out_file).write_text(json.dumps(found))
+
+
+def peak() -> int:
+    """The most bytes that this process held; the kernel counts anew when a program begins.
+
+    ``ru_maxrss`` would begin with what the process held that started this one.
+    """
+    lines = Path("/proc/self/status").read_text().splitlines()
+    kilobytes = next(line.split()[1] for line in lines if line.startswith("VmHWM:"))
+    return int(kilobytes) * 1024
 
 
 def _compilations(backend: str) -> Any:
     if backend != "jax" or "jax" not in sys.modules:  # MLPClassifier's process has none
         return None
     return importlib.import_module("compilations").Compilations()
+
+
+def _compiled(compilations: Any, outcome: Any) -> dict[str, Any]:
+    """In the whole search, and in each of its fits."""
+    of_fits = [[compilations.between(*span)["compile"] for span in row] for row in outcome.spans]
+    ended = outcome.started + outcome.seconds
+    return {**compilations.between(outcome.started, ended), "of_fits": of_fits}
 
 
 def _measured(peer: Any, task: dict[str, Any]) -> Any:

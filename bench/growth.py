@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import venvs
-from parts import Part, seconds_of_whole, smallest, whole
+from agreement import work_differences
+from parts import Part, smallest, whole
 from peers.registry import PEERS, Peer
-from processes import measured
-from rounds import first_of
+from processes import PeerFailed, measured
+from scaling import durations, fits_of, of_whole
 from workloads import Workload, workload
 
 FITS = {10: "many2", 100: "many20", 1_000: "many200", 10_000: "many"}
@@ -20,33 +21,57 @@ _WHOLE_UP_TO = 10  # fits of a peer that is measured on a part of more
 Point = dict[str, Any]
 
 
-def curves(known: dict[str, Any]) -> dict[str, list[Point]]:
-    """Both curves; ``known`` are the workloads that the bench has measured already."""
-    many = known.get("many", {}).get("peers", {})
-    return {
-        "fits": [_point(x, name, peer, many) for x, name in FITS.items() for peer in _OF_FITS],
-        "rows": [_point(x, name, peer, {}) for x, name in ROWS.items() for peer in _OF_ROWS],
-    }
+class Curves:
+    """Both curves, and what went wrong at any point of them.
 
+    Parameters
+    ----------
+    known : dict
+        The workloads that the bench has measured already.
+    """
 
-def _point(x: int, name: str, peer_name: str, many: dict[str, Any]) -> Point:
-    work, peer = workload(name), PEERS[peer_name]
-    part = _part(peer, work)
-    if name == "many" and peer_name in many:
-        seconds, peak = many[peer_name]["seconds"][0], many[peer_name]["peak_mb"]
-    else:
-        outcome = measured(venvs.python_of(peer.environment), peer, name, part)
-        first = first_of(outcome, peer.n_jobs)
-        seconds = seconds_of_whole(outcome["seconds"], outcome["of_candidates"], first, part, work)
-        peak = round(outcome["peak"] / 1e6)
-    is_whole = part == whole(work)
-    print(f"  growth {name:14s} {peer_name:10s} {seconds:9.2f} s {peak:7d} MB", flush=True)
-    return {
-        "x": x,
-        "peer": peer_name,
-        "seconds": round(seconds, 3),
-        "peak_mb": peak if is_whole else None,  # a part holds less than the whole
-    }
+    def __init__(self, known: dict[str, Any]) -> None:
+        self.points: dict[str, list[Point]] = {"fits": [], "rows": []}
+        self.disagreements: list[str] = []
+        self.failed: list[str] = []
+        self._known = known
+
+    def measure(self) -> None:
+        for axis, sizes, peers in (("fits", FITS, _OF_FITS), ("rows", ROWS, _OF_ROWS)):
+            for x, name in sizes.items():
+                for peer in peers:
+                    self._add(axis, x, workload(name), PEERS[peer])
+
+    def _add(self, axis: str, x: int, work: Workload, peer: Peer) -> None:
+        label = f"growth, {work.name}, {peer.title}"
+        try:
+            point = self._known_point(work, peer) or self._measured(work, peer, label)
+        except PeerFailed as error:
+            self.failed.append(f"{label}: {error}")
+            print(f"FAILED {label}: {error}", flush=True)
+            return
+        if point["fits_measured"] < work.n_fits:
+            point["peak_mb"] = None  # a part holds less than the whole
+        print(f"  {label:45s} {point['seconds']:9.2f} s", flush=True)
+        self.points[axis].append({"x": x, "peer": peer.name, **point})
+
+    def _known_point(self, work: Workload, peer: Peer) -> Point | None:
+        figures = self._known.get(work.name, {}).get("peers", {}).get(peer.name)
+        if figures is None:
+            return None
+        seconds, told = figures["seconds"][0], ("peak_mb", "fits_measured")
+        return {"seconds": seconds, **{name: figures[name] for name in told}}
+
+    def _measured(self, work: Workload, peer: Peer, label: str) -> Point:
+        part = _part(peer, work)
+        outcome = measured(venvs.python_of(peer.environment), peer, work.name, part)
+        self.disagreements += [f"{label}: {what}" for what in work_differences(work, part, outcome)]
+        fits = fits_of(outcome, durations(outcome), part, work)
+        return {
+            "seconds": round(of_whole(outcome["seconds"], fits, part, work, peer.n_jobs), 3),
+            "peak_mb": round(outcome["peak"] / 1e6),
+            "fits_measured": part.n_fits,
+        }
 
 
 def _part(peer: Peer, work: Workload) -> Part:

@@ -92,10 +92,20 @@ def scores(grid: Grid, outputs: np.ndarray) -> list[list[float]]:
 
 def epochs(grid: Grid) -> list[list[int]]:
     """How often each fit's batches go through its training rows."""
+    seen = np.sum(grid.shared["rows"] >= 0, axis=(1, 2))
+    n_rows = np.array([len(train) for train, _ in grid.folds])
+    return _by_candidate(grid, seen[grid.lanes["order"]] // n_rows[grid.lanes["fold"]])
+
+
+def steps(grid: Grid) -> list[list[int | None]]:
+    """The batches of each fit, in each of which its weights change once."""
+    batches = np.sum((grid.shared["rows"] >= 0).any(axis=2), axis=1)
+    return _by_candidate(grid, batches[grid.lanes["order"]])
+
+
+def _by_candidate(grid: Grid, of_lanes: np.ndarray) -> Any:
     by_fit = np.empty(grid.n_lanes, int)
-    for lane, place in enumerate(grid.place):
-        seen = np.sum(grid.shared["rows"][grid.lanes["order"][lane]] >= 0)
-        by_fit[place] = seen // len(grid.folds[grid.lanes["fold"][lane]][0])
+    by_fit[grid.place] = of_lanes
     return by_fit.reshape(-1, len(grid.folds)).tolist()
 
 

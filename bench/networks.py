@@ -84,5 +84,13 @@ _BUILDERS: dict[str, Callable[..., Network]] = {
 }
 
 
+def shape_of(workload: Workload, candidate: dict[str, Any]) -> Any:
+    """What of a candidate its arrays and their first values depend on, but for numbers."""
+    if not has_network(workload):
+        return candidate["units"]
+    network = network_of(workload, candidate)
+    return network.widths, network.init, network.optimizer
+
+
 def has_network(workload: Workload) -> bool:
     return workload.builder in _BUILDERS

@@ -18,8 +18,12 @@ QUICK_WORKLOADS = ("tutorial", "pipeline")
 QUICK_PEERS = ("amalthea", "limit", "keras", "wrappers", "scikeras", "optuna", "mlp", "mlp2")
 # Runs of those who do the whole work and of the others, as many as let the bench end in an hour.
 RUNS_ON_HEADLINES, RUNS_ELSEWHERE = (3, 2), (2, 1)
-LONG = ("tuner", "wide")  # a minute or more where all of it is done
+LONG = ("tuner", "wide")  # headlines whose whole work is long
 LARGE = ("many", "table")
+SLOW = ("tuner", *LARGE)  # where Amalthea takes more than a minute
+# Seeds at least under which Amalthea is run for its scores, since they tell how noisy scores are.
+SEEDS, SEEDS_OF_SLOW, SEEDS_OF_ONE_FIT = 3, 2, 5
+ENOUGH_RUNS = 3  # fewer, where they were asked for, are not published
 # Where they are measured with a warm compilation cache too. Those on JAX compile the same programs.
 WARM = {
     **dict.fromkeys(("amalthea", "limit"), (*(set(HEADLINES) - {"tuner"}), "brownlee-batches")),
@@ -32,8 +36,8 @@ WARM = {
 class Plan:
     """One run of the bench.
 
-    ``mode`` is ``"full"``, ``"some"``, ``"quick"``, or ``"smoke"``: each peer once on as little as
-    can be scaled.
+    ``mode`` is ``"full"``, which is published; ``"some"``, for chosen workloads or few runs;
+    ``"quick"``; or ``"smoke"``: each peer once on as little as can be scaled.
     """
 
     mode: str
@@ -55,6 +59,11 @@ class Plan:
         many = workload.name in HEADLINES and workload.name not in LONG
         of_whole, of_part = RUNS_ON_HEADLINES if many else RUNS_ELSEWHERE
         return of_whole if peer.whole else of_part
+
+    def seeds_of(self, workload: Workload) -> int:
+        if workload.name in SLOW:
+            return SEEDS_OF_SLOW
+        return SEEDS_OF_ONE_FIT if workload.twice else SEEDS
 
     def is_measured_warm(self, peer: Peer, workload: Workload) -> bool:
         if self.mode == "smoke" or (self.mode == "quick" and not peer.whole):
@@ -89,8 +98,8 @@ class Plan:
 def plan_for(names: list[str], mode: str = "full", runs: int | None = None) -> Plan:
     """The plan for these workloads; a name stands for all that begin with it and a hyphen."""
     if not names:
-        every = QUICK_WORKLOADS if mode == "quick" else ORDER
-        return Plan(mode, every, runs, growth=mode == "full")
+        is_enough = mode != "full" or runs is None or runs >= ENOUGH_RUNS
+        return Plan(mode if is_enough else "some", _every(mode), runs, growth=mode == "full")
     wanted = [name for name in names if name != GROWTH]
     unknown = [name for name in wanted if not any(_is_of(w, name) for w in WORKLOADS)]
     if unknown:
@@ -98,6 +107,13 @@ def plan_for(names: list[str], mode: str = "full", runs: int | None = None) -> P
         raise SystemExit(f"Unknown workloads {unknown}; there are: {known}.")
     chosen = tuple(w for w in ORDER if any(_is_of(w, name) for name in wanted))
     return Plan("some" if mode == "full" else mode, chosen, runs, growth=GROWTH in names)
+
+
+def _every(mode: str) -> tuple[str, ...]:
+    """The workloads where none is named."""
+    if mode == "quick":
+        return QUICK_WORKLOADS
+    return tuple(name for name in ORDER if mode != "smoke" or name not in SLOW)
 
 
 def _is_of(workload: str, name: str) -> bool:

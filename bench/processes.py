@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import tempfile
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,12 @@ from parts import Part
 from peers.registry import Peer
 
 HERE = Path(__file__).parent
-_EVERY = 0.1  # seconds between two looks at the memory of a process with workers
+_EVERY = 0.5  # seconds between two looks at the memory of a process with workers
+# What of the caller's variables would change how fast a peer is, or what it finds.
+_NOT_PASSED = (
+    *("JAX_", "XLA_", "TF_", "KERAS_", "AMALTHEA_", "LOKY_", "PYTHONPATH"),
+    *("OMP_NUM_THREADS", "MKL_", "OPENBLAS_"),
+)
 _LOUD = 3000  # characters of a failed process that are shown
 
 
@@ -27,12 +34,14 @@ class PeerFailed(RuntimeError):
 def environment_of(peer: Peer, cache: Path | None = None) -> dict[str, str]:
     """The variables of a peer's process; ``cache`` is a folder for compiled programs, or none.
 
-    This is the one place where caches are settled: those of JAX, and Amalthea's own if it has one.
+    This is the one place where caches are settled: Amalthea's own, and for the others JAX's.
     """
-    variables = {n: v for n, v in os.environ.items() if not n.startswith(("JAX_", "AMALTHEA_"))}
+    variables = {n: v for n, v in os.environ.items() if not n.startswith(_NOT_PASSED)}
     variables |= {"KERAS_BACKEND": peer.backend, "CUDA_VISIBLE_DEVICES": "", "JAX_PLATFORMS": "cpu"}
     variables |= {"TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONWARNINGS": "ignore", "AMALTHEA_CACHE": "0"}
-    if cache is not None:
+    if cache is not None and peer.name == "amalthea":
+        variables["AMALTHEA_CACHE"] = str(cache)
+    elif cache is not None:
         variables |= {
             "JAX_COMPILATION_CACHE_DIR": str(cache),
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
@@ -59,9 +68,9 @@ def measured(
         task, out = Path(folder, "task.json"), Path(folder, "out.json")
         task.write_text(json.dumps(_task(peer, workload, part, seed)))
         command = [*before, str(python), str(HERE / "child.py"), str(task), str(out)]
-        seconds, peak = _run(command, environment_of(peer, cache), timeout, peer, folder)
+        seconds, peak = run(command, environment_of(peer, cache), timeout, peer, folder)
         outcome: dict[str, Any] = json.loads(out.read_text())
-    return {**outcome, "process": seconds, "peak": peak}
+    return {**outcome, "process": seconds, "peak": max(peak, outcome["peak"])}
 
 
 def _task(peer: Peer, workload: str, part: Part, seed: int) -> dict[str, Any]:
@@ -76,26 +85,44 @@ def _task(peer: Peer, workload: str, part: Part, seed: int) -> dict[str, Any]:
     }
 
 
-def _run(
+def run(
     command: list[str], variables: dict[str, str], timeout: float, peer: Peer, folder: str
 ) -> tuple[float, int]:
+    """Seconds, and the most bytes that a process with workers was seen to hold."""
     log = Path(folder, "log")
     with log.open("wb") as output:
         started = time.perf_counter()
         process = subprocess.Popen(
-            command, env=variables, stdout=output, stderr=subprocess.STDOUT, cwd=folder
+            command,
+            env=variables,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            cwd=folder,
+            start_new_session=True,  # so that its workers can be ended with it
         )
-        watch = threading.Timer(timeout, process.kill)
+        watch = threading.Timer(timeout, _end, [process])
         watch.start()
         memory = _Memory(process.pid, peer.n_jobs > 1)
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        seconds = time.perf_counter() - started
-        watch.cancel()
+        try:
+            process.wait()
+            seconds = time.perf_counter() - started
+        finally:
+            watch.cancel()
+            most = memory.stopped()
+            _end(process)
     if process.returncode:
         tail = log.read_text(errors="replace")[-_LOUD:]
-        raise PeerFailed(f"{peer.name} ended with {process.returncode}:\n{tail}")
-    return seconds, max(memory.stopped(), usage.ru_maxrss * 1024)
+        after = f"{process.returncode} after {seconds:.0f} seconds"
+        raise PeerFailed(f"{peer.name} ended with {after}:\n{tail}")
+    return seconds, most
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """The process and its workers, if it has not ended."""
+    if process.poll() is None:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 class _Memory:
@@ -105,7 +132,7 @@ class _Memory:
         self._most = 0
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, args=(pid,), daemon=True)
-        if has_workers:  # for one process the system itself knows
+        if has_workers:  # one process tells by itself
             self._thread.start()
 
     def _watch(self, pid: int) -> None:
@@ -118,11 +145,12 @@ class _Memory:
 
 
 def _held(pid: int) -> int:
+    """Pages that several of them share count once."""
     total = 0
     try:
         process = psutil.Process(pid)
         for one in (process, *process.children(recursive=True)):
-            total += one.memory_info().rss
+            total += one.memory_full_info().pss
     except psutil.Error:  # one has just ended
         pass
     return total

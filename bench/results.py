@@ -18,6 +18,7 @@ _PLOTS = {
     "ratios": "How many times longer than Amalthea each takes",
     "growth": "Seconds and memory against the number of fits, and against the rows of the data",
 }
+_OF_POINTS = {"s": "seconds", "peak MB": "peak_mb", "fits measured": "fits_measured"}
 
 
 def write(found: dict[str, Any]) -> None:
@@ -59,17 +60,29 @@ def markdown(found: dict[str, Any]) -> str:
 
 def _about(found: dict[str, Any]) -> str:
     on = found["machine"]
-    versions = {k: v for one in found["versions"].values() for k, v in one.items()}
     lines = [
         f"`{found['command']}`, {on['date']}, {found['minutes']:.0f} minutes: {on['cores']} cores "
         f"of {on['processor']}, {on['memory_gb']} GB, {on['system']}, Python {on['python']}. A "
         f"large float32 matrix product runs at {found['peak'] / 1e9:.0f} billion operations a "
         "second.",
-        ", ".join(f"{name} {version}" for name, version in versions.items()) + ".",
+        ", ".join(versions(found["versions"])) + ".",
     ]
     if found["disagreements"] or found["failed"]:
         lines.append("**Not a fair comparison:** " + "; ".join(_troubles(found)) + ".")
     return "\n\n".join(lines)
+
+
+def versions(told: dict[str, dict[str, str]]) -> list[str]:
+    """Each package with its version; where environments differ, with the version of each."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for environment, packages in told.items():
+        for package, version in packages.items():
+            found.setdefault(package, {}).setdefault(version, []).append(environment)
+    return [
+        f"{package} {version}" + (f" ({', '.join(environments)})" if len(by_version) > 1 else "")
+        for package, by_version in found.items()
+        for version, environments in by_version.items()
+    ]
 
 
 def _troubles(found: dict[str, Any]) -> list[str]:
@@ -154,13 +167,20 @@ def _detail(name: str, one: dict[str, Any]) -> list[str]:
 
 
 def _growth(axis: str, points: list[dict[str, Any]]) -> str:
-    """One line for each size, two columns for each peer."""
+    """One line for each size, three columns for each peer."""
     peers = list(dict.fromkeys(point["peer"] for point in points))
     found = {(point["x"], point["peer"]): point for point in points}
     sizes = list(dict.fromkeys(point["x"] for point in points))
-    headers = [axis, *(f"{PEERS[p].title}, {unit}" for p in peers for unit in ("s", "peak MB"))]
+    headers = [axis, *(f"{PEERS[peer].title}, {name}" for peer in peers for name in _OF_POINTS)]
     rows = [
-        [f"{x:,}", *(_or_dash(found[x, p][key]) for p in peers for key in ("seconds", "peak_mb"))]
+        [
+            f"{x:,}",
+            *(
+                _or_dash(found.get((x, p), {}).get(key))
+                for p in peers
+                for key in _OF_POINTS.values()
+            ),
+        ]
         for x in sizes
     ]
     return f"### growth with the number of {axis}\n\n{table(headers, rows)}"

@@ -11,12 +11,14 @@ import venvs
 from agreement import Comparison, comparisons, work_differences
 from parts import Part
 from peers.registry import Peer
-from plan import LARGE, Plan
+from plan import SLOW, Plan
 from processes import measured
+from scaling import durations, fits_of
 from workloads import Workload
 
 Outcome = dict[str, Any]
-_SECOND_LOOK = (201, 202)  # seeds of the runs that decide where scores seem to differ
+_WARM_UP, _MORE = 100, 101  # seeds of the first run, and of those that are for their scores alone
+_SECOND_LOOK = range(201, 205)  # seeds of the runs that decide where scores seem to differ
 
 
 @dataclass
@@ -26,12 +28,13 @@ class Runs:
     peer: Peer
     workload: Workload
     part: Part
-    first: Part  # what the warm-up ran, and the run with a warm cache
+    warm_up: Part  # what was run first, and with a warm cache
     outcomes: list[Outcome] = field(default_factory=list)
     extra: list[Outcome] = field(default_factory=list)  # of the same part: scores of other seeds
     warm: Outcome | None = None
     looked_again: bool = False
     spent: float = 0.0  # seconds of all its processes
+    differences: list[str] = field(default_factory=list)  # of any outcome, from the work asked for
 
     def scores(self) -> list[Any]:
         return [outcome["scores"] for outcome in (*self.outcomes, *self.extra)]
@@ -40,6 +43,7 @@ class Runs:
         python = venvs.python_of(self.peer.environment)
         outcome = measured(python, self.peer, self.workload.name, part, seed, cache)
         self.spent += outcome["process"]
+        self.differences += work_differences(self.workload, part, outcome)
         return outcome
 
 
@@ -55,9 +59,11 @@ def measure_workload(plan: Plan, workload: Workload) -> list[Runs]:
                 if len(one.outcomes) <= number < plan.runs_of(one.peer, workload):
                     one.outcomes.append(one.measure(one.part, seed=number))
                     _tell(one)
+        if runs[0].peer.name == "amalthea":
+            _add_seeds(runs[0], plan.seeds_of(workload))
         for one in runs:
             if plan.is_measured_warm(one.peer, workload):
-                one.warm = one.measure(one.first, seed=0, cache=caches / one.peer.name)
+                one.warm = one.measure(one.warm_up, seed=0, cache=caches / one.peer.name)
     return runs
 
 
@@ -67,11 +73,11 @@ def _warmed_up(plan: Plan, workload: Workload, peer: Peer, caches: Path) -> Runs
     It counts as a run where all of that was done before and it ran what the rounds run.
     """
     cache = caches / peer.name if plan.is_measured_warm(peer, workload) else None
-    first = plan.first_part(peer, workload)
-    runs = Runs(peer, workload, first, first)
-    outcome = runs.measure(first, seed=100, cache=cache)
-    runs.part = plan.part_of(peer, workload, _seconds_per_fit(outcome, first, peer.n_jobs))
-    if runs.part == first:
+    part = plan.first_part(peer, workload)
+    runs = Runs(peer, workload, part, part)
+    outcome = runs.measure(part, _WARM_UP, cache)
+    runs.part = plan.part_of(peer, workload, _seconds_per_fit(outcome, runs))
+    if runs.part == part:
         counts = cache is None and (peer.name in _seen or plan.mode == "smoke")
         (runs.outcomes if counts else runs.extra).append(outcome)
     _seen.add(peer.name)
@@ -80,50 +86,49 @@ def _warmed_up(plan: Plan, workload: Workload, peer: Peer, caches: Path) -> Runs
     return runs
 
 
-def _seconds_per_fit(outcome: Outcome, part: Part, n_jobs: int) -> float:
-    """Those that began first are left out, if others are there: they pay for the process."""
-    seconds, first = outcome["of_candidates"], first_of(outcome, n_jobs)
-    later = [s for place, s in enumerate(seconds) if place not in first] or seconds
-    return sum(later) / len(later) / part.n_folds / n_jobs
+def _seconds_per_fit(outcome: Outcome, runs: Runs) -> float:
+    """The first of each process are left out, if others are there: they pay for the process."""
+    fits = fits_of(outcome, durations(outcome), runs.warm_up, runs.workload)
+    later = [fit.seconds for fit in fits if not fit.is_first] or [fit.seconds for fit in fits]
+    return sum(later) / len(later) / runs.peer.n_jobs
 
 
-def first_of(outcome: Outcome, n_jobs: int) -> list[int]:
-    """The places of the candidates that began first, one for each process."""
-    order: list[int] = outcome["order"] or list(range(len(outcome["of_candidates"])))
-    return order[:n_jobs]
+def _add_seeds(ours: Runs, wanted: int) -> None:
+    """Run as often as the noise of scores has to be known from."""
+    missing = max(0, wanted - len(ours.scores()))
+    ours.extra += [ours.measure(ours.part, _MORE + number) for number in range(missing)]
 
 
 def disagreements(runs: list[Runs]) -> list[str]:
     """Who did not do the same work as Amalthea, or reached other scores."""
-    told = [
-        f"{_label(one)}: {difference}"
-        for one in runs
-        for outcome in (*one.outcomes, *one.extra)
-        for difference in work_differences(one.workload, one.part, outcome)
-    ]
     ours = next((one for one in runs if one.peer.name == "amalthea"), None)
+    if ours is not None and not any(one.differences for one in runs):
+        _look_again(runs, ours)
+    told = [f"{_label(one)}: {what}" for one in runs for what in dict.fromkeys(one.differences)]
     if told or ours is None:
         return told
-    for one in runs:
-        if not all(comparison.agrees for comparison in compared(one, ours)):
-            _look_again(one, ours)
-            told += [f"{_label(one)}: {c}" for c in compared(one, ours) if not c.agrees]
-    return told
+    return [f"{_label(one)}: {c}" for one in runs for c in compared(one, ours) if not c.agrees]
 
 
 def compared(one: Runs, ours: Runs) -> list[Comparison]:
-    if one is ours or one.workload.twice:
-        return []
-    return comparisons(one.part, ours.scores(), one.scores())
+    return [] if one is ours else comparisons(one.part, ours.scores(), one.scores())
 
 
-def _look_again(one: Runs, ours: Runs) -> None:
-    """More seeds, since of some hundred comparisons one is off by chance."""
-    for runs in (one, ours):
-        if not runs.looked_again:
-            seeds = _SECOND_LOOK[:1] if runs.workload.name in LARGE else _SECOND_LOOK
-            runs.extra += [runs.measure(runs.part, seed) for seed in seeds]
-        runs.looked_again = True
+def _look_again(runs: list[Runs], ours: Runs) -> None:
+    """More seeds where scores seem to differ, since of hundreds of comparisons some do by chance.
+
+    Amalthea's new runs change what the others are judged by, so these are looked at once more.
+    """
+    while doubtful := [one for one in runs if not one.looked_again and _differs(one, ours)]:
+        for one in (ours, *doubtful):
+            if not one.looked_again:
+                seeds = _SECOND_LOOK[:2] if one.workload.name in SLOW else _SECOND_LOOK
+                one.extra += [one.measure(one.part, seed) for seed in seeds]
+            one.looked_again = True
+
+
+def _differs(one: Runs, ours: Runs) -> bool:
+    return not all(comparison.agrees for comparison in compared(one, ours))
 
 
 def _label(one: Runs) -> str:
@@ -131,7 +136,7 @@ def _label(one: Runs) -> str:
 
 
 def _tell(one: Runs) -> None:
-    share = f"{min(one.part.n_fits, one.workload.n_fits)} of {one.workload.n_fits} fits"
+    share = f"{one.part.n_fits} of {one.workload.n_fits} fits"
     seconds = one.outcomes[-1]["seconds"]
     print(
         f"  {one.workload.name:19s} {one.peer.title:25s} {share:21s} {seconds:7.2f} s", flush=True

@@ -3,7 +3,7 @@
     python bench/run.py                      all workloads, and the curves
     python bench/run.py tutorial brownlee    some of them
     python bench/run.py --mode quick         two workloads and the peers that are quick to install
-    python bench/run.py --mode smoke         does everything work? each peer on a few candidates
+    python bench/run.py --mode smoke         does it all work? most workloads, a few candidates each
     python bench/run.py --plan               who would be measured on what, and for how long
     python bench/run.py --profile pipeline   where Amalthea's own time goes
 
@@ -80,7 +80,11 @@ def _header(plan: Plan, command: str) -> dict[str, Any]:
 
 def _measure(plan: Plan, name: str, found: dict[str, Any]) -> None:
     if name == GROWTH:
-        found["growth"] = growth.curves(found["workloads"])
+        curves = growth.Curves(found["workloads"])
+        curves.measure()
+        found["growth"] = curves.points
+        found["disagreements"] += curves.disagreements
+        found["failed"] += curves.failed
         return
     workload = WORKLOADS[name]
     runs = rounds.measure_workload(plan, workload)

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 from agreement import Comparison, best, overall
-from parts import Part, seconds_of_whole
-from rounds import Runs, compared, first_of
+from parts import Part
+from rounds import Runs, compared
+from scaling import Rows, durations, fits_of, of_whole
 
 Figures = dict[str, Any]
 
@@ -17,18 +18,19 @@ def figures_of(runs: Runs, ours: Runs) -> Figures:
     """Of one peer on one workload; seconds are those of the whole workload."""
     seconds = [_whole(runs, runs.part, outcome) for outcome in runs.outcomes]
     beside = [outcome["process"] - outcome["seconds"] for outcome in runs.outcomes]
-    compiling = _compiling(runs, seconds)
+    compiling = [_compiling(runs, outcome) for outcome in runs.outcomes if "jax" in outcome["more"]]
+    running = [whole - part for whole, part in zip(seconds, compiling, strict=False)]
     more = runs.outcomes[-1]["more"]
     mean = next(iter(compared(runs, ours)), None)
     return {
-        "fits_measured": 1 if runs.workload.twice else runs.part.n_fits,
+        "fits_measured": runs.part.n_fits,
         "seconds": [round(s, 3) for s in seconds],
         "measured": [round(outcome["seconds"], 3) for outcome in runs.outcomes],
         "process": round(statistics.median(seconds) + statistics.median(beside), 2),
         "imports": round(statistics.median(o["imports"] for o in runs.outcomes), 2),
-        "compile": compiling and round(compiling, 3),
-        "run": compiling and round(statistics.median(seconds) - compiling, 3),
-        "warm": runs.warm and round(_whole(runs, runs.first, runs.warm), 3),
+        "compile": round(statistics.median(compiling), 3) if compiling else None,
+        "run": round(statistics.median(running), 3) if running else None,
+        "warm": runs.warm and round(_whole(runs, runs.warm_up, runs.warm), 3),
         "peak_mb": round(max(o["peak"] for o in runs.outcomes) / 1e6),
         "executables": more.get("jax", {}).get("executables"),
         "programs_": more.get("programs_"),
@@ -42,23 +44,24 @@ def figures_of(runs: Runs, ours: Runs) -> Figures:
 
 
 def _whole(runs: Runs, part: Part, outcome: dict[str, Any]) -> float:
-    if runs.workload.twice:
-        return float(outcome["seconds"])
-    each, n_jobs = outcome["of_candidates"], runs.peer.n_jobs
-    first = first_of(outcome, n_jobs)
-    return seconds_of_whole(outcome["seconds"], each, first, part, runs.workload, n_jobs)
+    return _scaled(runs, part, outcome, outcome["seconds"], durations(outcome))
 
 
-def _compiling(runs: Runs, seconds: list[float]) -> float | None:
-    """Seconds in which JAX traced or compiled, at the share that they have in what was measured."""
-    told = [outcome for outcome in runs.outcomes if "jax" in outcome["more"]]
-    shares = [outcome["more"]["jax"]["compile"] / outcome["seconds"] for outcome in told]
-    return statistics.median(shares) * statistics.median(seconds) if shares else None
+def _compiling(runs: Runs, outcome: dict[str, Any]) -> float:
+    """Seconds in which JAX traced or compiled, scaled as all seconds are, by the same fits."""
+    told = outcome["more"]["jax"]
+    return _scaled(runs, runs.part, outcome, told["compile"], told["of_fits"])
 
 
-def _score(runs: Runs, of: Any) -> float | None:
-    scores = [scores for scores in runs.scores() if scores]
-    return round(float(np.mean([of(one) for one in scores])), 4) if scores else None
+def _scaled(
+    runs: Runs, part: Part, outcome: dict[str, Any], seconds: float, of_fits: Rows
+) -> float:
+    fits = fits_of(outcome, of_fits, part, runs.workload)
+    return of_whole(seconds, fits, part, runs.workload, runs.peer.n_jobs)
+
+
+def _score(runs: Runs, of: Any) -> float:
+    return round(float(np.mean([of(one) for one in runs.scores()])), 4)
 
 
 def overall_scores(workloads: dict[str, Any]) -> dict[str, Comparison]:

@@ -29,13 +29,13 @@ Stack = tuple[Frame, ...]  # outermost first
 PERIOD = 0.001
 _TRACER = "jax/_src/interpreters/partial_eval.py"
 # Where a thread stands that waits for another one.
-_IDLE = {
+IDLE = {
     *(("rendezvous/tasks.py", "_give_back"), ("rendezvous/tasks.py", "step")),
     *(("concurrent/futures/thread.py", "_worker"), ("threading.py", "wait")),
     *(("concurrent/futures/_base.py", "result"), ("threading.py", "_wait_for_tstate_lock")),
 }
 # The innermost frame that tells decides. A file, or a file and a function of it.
-_PARTS: tuple[tuple[str, tuple[str, ...]], ...] = (
+PARTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("compile", ("jax/_src/compiler.py",)),
     (
         "trace",
@@ -46,8 +46,10 @@ _PARTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("scoring", ("engine/predictions.py", "sklearn/metrics/", "estimators/class_codecs.py")),
     ("build", ("estimators/building.py", "estimators/compiling.py", "estimators/held_models.py")),
     ("record", ("estimators/histories.py", "estimators/fit_callbacks.py")),
+    ("lifting", ("engine/lifting/",)),
     ("estimator", ("amalthea/estimators/", "amalthea/engine/")),
     ("rendezvous", ("amalthea/rendezvous/",)),
+    ("search", ("amalthea/search/",)),
     ("scikit-learn", ("sklearn/", "joblib/")),
 )
 
@@ -79,7 +81,7 @@ def shares(stacks: Counter[Stack], seconds: float) -> list[list[str]]:
 def part_of(stack: Stack) -> str:
     """The part that a sample belongs to."""
     for file, function in reversed(stack):
-        for part, signs in _PARTS:
+        for part, signs in PARTS:
             for sign in signs:
                 name, _, only = sign.partition(":")
                 if name in file and only in ("", function):
@@ -134,7 +136,7 @@ def _stack(frame: FrameType | None) -> Stack:
 
 
 def _waits(frame: Frame) -> bool:
-    return any(frame[0].endswith(file) and frame[1] == function for file, function in _IDLE)
+    return any(frame[0].endswith(file) and frame[1] == function for file, function in IDLE)
 
 
 def _short(file: str) -> str:

@@ -71,11 +71,13 @@ class Workload:
 
     @property
     def n_folds(self) -> int:
+        if self.twice:
+            return 1
         return 15 if self.regression else self.n_splits
 
     @property
     def n_fits(self) -> int:
-        return 1 if self.twice else len(self.candidates) * self.n_folds
+        return len(self.candidates) * self.n_folds
 
     def epochs_of(self, candidate: dict[str, Any]) -> int:
         return int(candidate.get("epochs", self.epochs))

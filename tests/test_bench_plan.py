@@ -14,6 +14,7 @@ if str(BENCH) not in sys.path:
 
 import parts  # noqa: E402
 import plan  # noqa: E402
+from networks import shape_of  # noqa: E402
 from peers.registry import HOME, PEERS  # noqa: E402
 from workloads import WORKLOADS  # noqa: E402
 
@@ -40,51 +41,33 @@ def test_spread_numbers_stand_in_the_middle_of_equal_shares() -> None:
     assert parts.spread(3, 5) == (0, 1, 2)
 
 
-def test_a_part_has_more_candidates_before_it_has_more_folds() -> None:
-    part = parts.part_within(4.0, 1.0, TUTORIAL, ALL)
-    assert sorted(part.candidates) == [0, 2, 3, 5] and part.n_folds == 1
-    assert parts.part_within(12.0, 1.0, TUTORIAL, ALL).n_fits == 12
+def test_a_part_has_more_candidates_before_it_has_more_than_two_folds() -> None:
+    part = parts.part_within(8.0, 1.0, TUTORIAL, ALL)
+    assert len(part.candidates) == 4 and part.n_folds == 2
+    all_on_two = parts.part_within(12.0, 1.0, TUTORIAL, ALL)
+    assert sorted(all_on_two.candidates) == list(ALL) and all_on_two.n_folds == 2
     assert parts.part_within(100.0, 1.0, TUTORIAL, ALL) == parts.whole(TUTORIAL)
 
 
-def test_the_smallest_part_has_two_candidates_beside_the_first_of_each_process() -> None:
-    assert parts.smallest(TUTORIAL, ALL).n_fits == 3
-    assert parts.smallest(TUTORIAL, ALL, n_jobs=2).n_fits == 4
+def test_the_smallest_part_has_a_candidate_beside_the_first_of_each_process() -> None:
+    assert parts.smallest(TUTORIAL, ALL).n_fits == 2 * 2
+    assert parts.smallest(TUTORIAL, ALL, n_jobs=2).n_fits == 3 * 2
     assert parts.part_within(0.0, 1.0, TUTORIAL, ALL) == parts.smallest(TUTORIAL, ALL)
+
+
+@pytest.mark.parametrize("name", sorted(WORKLOADS))
+def test_the_smallest_part_has_a_second_shape_where_there_is_one(name: str) -> None:
+    work = WORKLOADS[name]
+    part = parts.smallest(work, range(len(work.candidates)))
+    shapes = {shape_of(work, candidate) for candidate in work.candidates}
+    met = {shape_of(work, candidate) for candidate in part.candidates_of(work)}
+    assert len(met) >= min(2, len(shapes))
 
 
 def test_a_part_of_unequal_fits_has_short_and_long_ones() -> None:
     part = parts.smallest(BATCHES, range(18))
     steps = sorted(BATCHES.steps_of(candidate) for candidate in part.candidates_of(BATCHES))
-    assert len(steps) == 4 and steps[-1] > 10 * steps[0]
-
-
-def test_only_what_grows_with_the_fits_is_scaled() -> None:
-    part = parts.Part((1, 4), 1)
-    assert parts.seconds_of_whole(12.0, [9.0, 3.0], [0], part, TUTORIAL) == 12.0 + 16 * 3.0
-    two = parts.seconds_of_whole(12.0, [9.0, 3.0], [0], part, TUTORIAL, n_jobs=2)
-    assert two == 12.0 + 16 * 1.5
-
-
-def test_the_first_is_left_out_wherever_it_stands() -> None:
-    part = parts.Part((1, 4), 1)
-    assert parts.seconds_of_whole(12.0, [3.0, 9.0], [1], part, TUTORIAL) == 12.0 + 16 * 3.0
-
-
-def test_a_whole_is_not_scaled() -> None:
-    whole = parts.whole(TUTORIAL)
-    assert parts.seconds_of_whole(7.0, [1.0] * 6, [0], whole, TUTORIAL) == 7.0
-
-
-def test_unequal_fits_are_scaled_by_their_steps() -> None:
-    def cost(number: int) -> float:
-        return 1.0 + 0.5 * BATCHES.steps_of(BATCHES.candidates[number])
-
-    part = parts.smallest(BATCHES, range(18))
-    measured = [cost(number) for number in part.candidates]
-    measured[0] += 5.0  # the first pays for the process
-    found = parts.seconds_of_whole(sum(measured), measured, [0], part, BATCHES)
-    assert found == pytest.approx(5.0 + 3 * sum(cost(number) for number in range(18)))
+    assert len(steps) == 3 and steps[-1] > 10 * steps[0]
 
 
 @pytest.mark.parametrize("mode", ["full", "quick", "smoke"])
@@ -134,6 +117,36 @@ def test_the_curves_are_drawn_in_each_full_run_and_where_they_are_named() -> Non
 def test_runs_can_be_chosen() -> None:
     chosen = plan.plan_for(["tutorial"], runs=5)
     assert all(chosen.runs_of(peer, TUTORIAL) == 5 for peer in chosen.peers_of(TUTORIAL))
+
+
+def test_amalthea_has_seeds_to_know_its_noise_from() -> None:
+    full = plan.plan_for([], runs=None)
+    seeds = {name: full.seeds_of(work) for name, work in WORKLOADS.items()}
+    assert min(seeds.values()) == 2 and seeds["tutorial"] == seeds["brownlee-sgd"] == 3
+    assert {name for name, n in seeds.items() if n == 2} == {"tuner", "many", "table"}
+
+
+def test_runs_are_more_where_readers_look_and_where_they_are_quick() -> None:
+    full, quick, smoke = (plan.plan_for([], mode) for mode in ("full", "quick", "smoke"))
+    ours, other = PEERS["amalthea"], PEERS["keras"]
+    runs = {
+        name: (full.runs_of(ours, WORKLOADS[name]), full.runs_of(other, WORKLOADS[name]))
+        for name in ("tutorial", "tuner", "brownlee-sgd", "single", "many")
+    }
+    assert runs["tutorial"] == (3, 2) and runs["tuner"] == runs["brownlee-sgd"] == (2, 1)
+    assert runs["single"] == (2, 2) and runs["many"] == (1, 1)
+    assert quick.runs_of(ours, TUTORIAL) == 2 and smoke.runs_of(ours, TUTORIAL) == 1
+
+
+def test_few_runs_are_not_published() -> None:
+    modes = {runs: plan.plan_for([], runs=runs).mode for runs in (None, 1, 2, 3, 5)}
+    assert modes == {None: "full", 1: "some", 2: "some", 3: "full", 5: "full"}
+    assert plan.plan_for([], runs=1).growth
+
+
+def test_a_smoke_test_leaves_out_what_takes_minutes() -> None:
+    assert set(WORKLOADS) - set(plan.plan_for([], "smoke").workloads) == {"tuner", "many", "table"}
+    assert plan.plan_for(["tuner"], "smoke").workloads == ("tuner",)
 
 
 def test_pins_are_complete_and_name_no_place() -> None:

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+Span = tuple[float, float]  # from and to, by ``time.perf_counter``
+
 
 @dataclass
 class Outcome:
@@ -16,29 +18,43 @@ class Outcome:
     ----------
     started, seconds : float
         When the search began, by ``time.perf_counter``, and how long it took.
-    of_candidates : list of float
-        The seconds that each candidate was worked on.
+    spans : list of list of (float, float)
+        When each fit began and ended: a row for each candidate that was measured, with a pair for
+        each fold.
     epochs, scores : list of list
-        A row for each candidate that was measured, with a number for each fold. The epochs are
-        those that were really run.
-    order : list of int
-        The candidates' places in the order in which they began, where it is not their own.
+        Rows alike. The epochs are those that were really run.
+    steps : list of list of (int or None)
+        Rows alike: the steps that the optimizer took, where the peer can tell.
+    processes : list of list of int
+        Rows alike: in which process a fit ran; empty where there was one alone.
     more : dict
     """
 
     started: float
     seconds: float
-    of_candidates: list[float]
+    spans: list[list[Span]]
     epochs: list[list[int]]
+    steps: list[list[int | None]]
     scores: list[list[float]]
-    order: list[int] = field(default_factory=list)
+    processes: list[list[int]] = field(default_factory=list)
     more: dict[str, Any] = field(default_factory=dict)
 
 
-def second_of_two(fit: Callable[[], int]) -> Outcome:
-    """Of a fit that is done twice, the second; ``fit`` returns the epochs that it ran."""
+@dataclass(frozen=True)
+class Told:
+    """What a fitted model tells of its fit, and what it reached."""
+
+    epochs: int
+    steps: int | None
+    score: float
+
+
+def second_of_two(fit: Callable[[], Any], tell: Callable[[Any], Told]) -> Outcome:
+    """Of a fit that is done twice, the second; ``tell`` reads what ``fit`` made, unmeasured."""
     fit()
     started = time.perf_counter()
-    epochs = fit()
-    seconds = time.perf_counter() - started
-    return Outcome(started, seconds, [seconds], [[epochs]], [])
+    fitted = fit()
+    ended = time.perf_counter()
+    told = tell(fitted)
+    one = [(started, ended)]
+    return Outcome(started, ended - started, [one], [[told.epochs]], [[told.steps]], [[told.score]])

@@ -37,4 +37,9 @@ def _epochs(estimator: Any) -> int:
     return int(estimator.n_epochs_)
 
 
-_PEER = Searched(_estimator, _epochs, search=amalthea.GridSearchCV)
+def _steps(estimator: Any) -> int:
+    return int(estimator.model_.optimizer.iterations)
+
+
+# A search does not make the Keras model of a fit, so that asking for it takes time.
+_PEER = Searched(_estimator, _epochs, _steps, search=amalthea.GridSearchCV, steps_take_time=True)

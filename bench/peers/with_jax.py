@@ -6,6 +6,7 @@ person would write who knows the grid and nothing else: no checks, no generality
 
 from __future__ import annotations
 
+import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -30,16 +31,17 @@ def run(workload: Workload, part: Part) -> Outcome:
     started = time.perf_counter()
     grid = lanes.Grid.of(workload, data, folds, candidates)
     scores = lanes.scores(grid, _outputs(grid))
-    seconds = time.perf_counter() - started
-    each = [seconds / len(candidates)] * len(candidates)
-    return Outcome(started, seconds, each, lanes.epochs(grid), scores, more={"programs_": 1})
+    ended = time.perf_counter()
+    spans = [[(started, ended)] * len(folds) for _ in candidates]  # all at once
+    epochs, steps = lanes.epochs(grid), lanes.steps(grid)
+    return Outcome(started, ended - started, spans, epochs, steps, scores, more={"programs_": 1})
 
 
 def _outputs(grid: lanes.Grid) -> np.ndarray:
     chunks = grid.chunks(LANES_AT_ONCE)
     compiled = _compiled(grid, chunks[0])
     shared = jax.device_put(grid.shared)
-    with ThreadPoolExecutor(2) as threads:
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
         parts = list(threads.map(lambda chunk: np.asarray(compiled(shared, chunk)), chunks))
     return np.concatenate(parts)[: grid.n_lanes]
 

@@ -63,4 +63,8 @@ def _epochs(estimator: Any) -> int:
     return len(estimator.history_.epoch)
 
 
-_PEER = Searched(_estimator, _epochs, _settings, _of_fit)
+def _steps(estimator: Any) -> int:
+    return int(estimator.model_.optimizer.iterations)
+
+
+_PEER = Searched(_estimator, _epochs, _steps, _settings, _of_fit)

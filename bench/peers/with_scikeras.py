@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
+from collections.abc import Callable
 from typing import Any
 
+import keras
 import keras_models
 from parts import Part
 from scikeras.wrappers import KerasClassifier, KerasRegressor
@@ -24,13 +27,27 @@ def _estimator(workload: Workload) -> Any:
     builder = getattr(keras_models, workload.builder)
     declared = {n: p.default for n, p in inspect.signature(builder).parameters.items()}
     return (KerasRegressor if workload.regression else KerasClassifier)(
-        builder,
+        _seeded(builder, workload.seed),
         epochs=workload.epochs,
         batch_size=workload.batch_size,
         verbose=0,
-        random_state=workload.seed,
         **_settings(declared),
     )
+
+
+def _seeded(builder: Callable[..., Any], seed: int) -> Callable[..., Any]:
+    """The builder under a seed, also in other processes.
+
+    With a ``random_state`` of its own SciKeras fits under TensorFlow's deterministic operations,
+    which are slower.
+    """
+
+    @functools.wraps(builder)
+    def build(**arguments: Any) -> Any:
+        keras.utils.set_random_seed(seed)
+        return builder(**arguments)
+
+    return build
 
 
 def _settings(candidate: Candidate) -> Candidate:
@@ -41,4 +58,8 @@ def _epochs(estimator: Any) -> int:
     return len(next(iter(estimator.history_.values())))
 
 
-_PEER = Searched(_estimator, _epochs, _settings)
+def _steps(estimator: Any) -> int:
+    return int(estimator.model_.optimizer.iterations)
+
+
+_PEER = Searched(_estimator, _epochs, _steps, _settings)

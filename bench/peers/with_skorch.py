@@ -21,7 +21,8 @@ from .outcome import Outcome
 def run(workload: Workload, part: Part) -> Outcome:
     torch.manual_seed(workload.seed)
     head = network_of(workload, workload.candidates[0]).head
-    peer = Searched(_estimator, _epochs, partial(_settings, workload), target=_TARGETS[head])
+    settings, target = partial(_settings, workload), _TARGETS[head]
+    peer = Searched(_estimator, _epochs, _steps, settings, target=target)
     return run_search(peer, workload, part)
 
 
@@ -72,3 +73,7 @@ def _settings(workload: Workload, candidate: Candidate) -> Candidate:
 
 def _epochs(estimator: Any) -> int:
     return len(estimator.history)
+
+
+def _steps(estimator: Any) -> int:
+    return sum(len(epoch["batches"]) for epoch in estimator.history)
