@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import warnings
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -14,11 +15,12 @@ from sklearn.model_selection import cross_validate
 
 import amalthea
 from amalthea import KerasClassifier
+from amalthea.engine.likeness import Likeness, likeness
 from amalthea.engine.requests import FitRequest
 from amalthea.engine.rows import Rows
-from amalthea.engine.steps import state_of
+from amalthea.engine.steps import state_of, variables_of
 from amalthea.engine.structures import Structures
-from test_conformance import OPTIMIZERS
+from test_conformance import OPTIMIZERS, cut
 
 built: list[int] = []
 
@@ -162,35 +164,58 @@ def test_a_builder_that_makes_another_model_later_changes_no_estimator(
     np.testing.assert_array_equal(second.predict_proba(iris[0]), expected[1])
 
 
+def request_of(optimizer: Any, n_rows: int = 8) -> FitRequest:
+    model = build()
+    model.compile(optimizer, loss="sparse_categorical_crossentropy")
+    rows = Rows(np.zeros((n_rows, 4), "float32"), np.zeros((n_rows,), "int32"), None)
+    alike = likeness(model, variables_of(model)) or Likeness((type(optimizer),))
+    return FitRequest(model, rows, seed=0, epochs=1, keeps_model=True, likeness=alike)
+
+
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_a_known_optimizer_begins_as_if_it_had_been_built(name: str) -> None:
-    rows = Rows(np.zeros((8, 4), "float32"), np.zeros((8,), "int32"), None)
-    structures = Structures()
-
-    def request() -> FitRequest:
+    structures, first = Structures(), request_of(OPTIMIZERS[name]())
+    for n_rows in (8, 5):  # the second finds the optimizer built
+        structures.of_fit(replace(first, training=cut(first.training, n_rows)), n_rows)
+    for n_rows in (8, 5):
+        _, state = structures.of_fit(request_of(OPTIMIZERS[name](), n_rows), n_rows)
         model = build()
-        model.compile(OPTIMIZERS[name](), loss="sparse_categorical_crossentropy")
-        return FitRequest(model, rows, seed=0, epochs=1, keeps_model=True)
+        model.compile(OPTIMIZERS[name]())
+        model.optimizer.build(model.trainable_variables)
+        built = state_of(model).optimizer
+        for ours, theirs in zip(state.optimizer, built, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+            assert ours.dtype == theirs.dtype
 
-    structures.of_fit(request(), "of this likeness")
-    _, state = structures.of_fit(request(), "of this likeness")
-    model = request().model
-    model.optimizer.build(model.trainable_variables)
-    built = state_of(model).optimizer
-    for ours, theirs in zip(state.optimizer, built, strict=True):
-        np.testing.assert_array_equal(ours, theirs)
-        assert ours.dtype == theirs.dtype
+
+class Remembers(keras.optimizers.SGD):
+    def build(self, variables: Any) -> None:
+        super().build(variables)
+        for variable in variables:
+            self.add_variable_from_reference(variable, "first").assign(variable)
 
 
 def test_an_optimizer_that_begins_with_the_weights_is_built_each_time() -> None:
-    class Remembers(keras.optimizers.SGD):
-        def build(self, variables: Any) -> None:
-            super().build(variables)
-            self.first = [keras.Variable(v.value) for v in variables]
+    structures = Structures()
+    for _ in range(2):
+        request = request_of(Remembers())
+        _, state = structures.of_fit(request, "of this likeness")
+        weights = [np.asarray(value) for value in state.trainable]
+        for first, weight in zip(state.optimizer[-len(weights) :], weights, strict=True):
+            np.testing.assert_array_equal(first, weight)
 
-    rows = Rows(np.zeros((8, 4), "float32"), np.zeros((8,), "int32"), None)
-    model = build()
-    model.compile(Remembers(), loss="sparse_categorical_crossentropy")
-    request = FitRequest(model, rows, seed=0, epochs=1, keeps_model=True)
-    structure, _ = Structures().of_fit(request, "of this likeness")
-    assert structure.slots is None
+
+def test_folds_of_unequal_size_share_models_too(iris: Any) -> None:
+    X, y = iris[0][:149], iris[1][:149]
+    grid = {"units": [4], "optimizer__learning_rate": [0.01, 0.02]}
+    together, alone = (
+        amalthea.GridSearchCV(
+            KerasClassifier(build, epochs=2, random_state=0, optimizer="adam"), grid, cv=4
+        )
+        for _ in range(2)
+    )
+    together.fit(X, y)
+    with amalthea.lockstep(form="keras"):
+        alone.fit(X, y)
+    for name in ("mean_test_score", "std_test_score"):
+        np.testing.assert_allclose(together.cv_results_[name], alone.cv_results_[name])

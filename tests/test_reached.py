@@ -178,6 +178,20 @@ def test_a_search_that_is_repeated_with_more_epochs_goes_on(
     np.testing.assert_allclose(search.predict_proba(iris[0]), theirs, rtol=1e-4, atol=1e-6)
 
 
+def test_fits_that_go_the_same_way_start_at_the_same_place(
+    iris: Any, epochs_trained: list[int]
+) -> None:
+    """One is trained for all of them, and a repeated search needs no other programs."""
+    estimator = KerasClassifier(build, random_state=0)
+    search = amalthea.GridSearchCV(estimator, {"epochs": [2, 4]}, cv=3, refit=False)
+    first = search.fit(*iris).cv_results_["mean_test_score"]
+    for _ in range(2):
+        epochs_trained.clear()
+        assert search.fit(*iris).programs_ == 0
+        np.testing.assert_allclose(search.cv_results_["mean_test_score"], first)
+        assert epochs_trained == [0, 1, 2, 3]
+
+
 def test_points_are_bounded_and_the_least_used_go() -> None:
     def here(epoch: int) -> Any:
         return point(epoch, State([np.zeros(1000)], [], [], []), {"loss": [0.0]}, [0])

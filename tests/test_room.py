@@ -80,12 +80,13 @@ def test_cohorts_are_cut_to_the_room(
 
 
 def bytes_of_one() -> float:
-    from amalthea.engine.forms import _families, _member, _structures
+    from amalthea.engine.forms import _known
+    from amalthea.engine.members import Member
     from amalthea.engine.parts import bytes_of
 
     (request,) = requests(1)
-    member = _member(request, _structures.likeness_of(request, {}), Pool())
-    family = _families.of([member.structure], one_step=True)
+    member = Member(request, *_known.structures.of_fit(request, None))
+    family = _known.families.of([member.structure], one_step=True)
     assert family is not None
     return bytes_of(family, member)
 

@@ -116,10 +116,10 @@ def may_stack(structure: Structure, member: Member) -> bool:
     return not work.convolves and (short or seconds.once > seconds.each)
 
 
-def is_worth_a_lane(structure: Structure, member: Member, lanes: int) -> bool:
-    """Whether so many lanes for one fit take less time than preparing another program."""
+def may_idle(structure: Structure, member: Member, lanes: int) -> bool:
+    """Whether so many lanes to spare take less time than preparing another program."""
     each = seconds_of(work_of_epoch(structure, member)).each
-    return each * (lanes - 1) * member.n_epochs_left < _COMPILING
+    return each * lanes * member.n_epochs_left < _COMPILING
 
 
 def effort_for(structure: Structure, members: Sequence[Member]) -> Effort:

@@ -6,14 +6,11 @@ them are gone, the rest moves together into a smaller program.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
-import jax
 import numpy as np
 
 from .choice import Form, epochs_at_once, shrinks_to
@@ -254,42 +251,3 @@ class Cohort:
             states = [self._lanes.state(state, self._lane[m]) for m in leads]
             states = [s._replace(metrics=self._structure.no_metrics) for s in states]
             self._move_in(self._here, states, replace(self.form, lanes=lanes))
-
-
-def run_all(cohorts: Sequence[Cohort]) -> dict[Member, Outcome]:
-    """Train cohorts, on CPUs some of them at the same time, and tell what became of everyone."""
-    n_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-    beside = [cohort for cohort in cohorts if cohort.can_run_beside_others]
-    if jax.default_backend() != "cpu" or min(len(beside), n_threads) < 2:
-        beside = []
-    outcomes: dict[Member, Outcome] = {}
-    with ThreadPoolExecutor(n_threads) as threads:
-        running = [threads.submit(_outcomes, cohort) for cohort in beside]
-        try:
-            for one in running:
-                outcomes.update(one.result())
-        except BaseException:  # an interrupt: the others need not go on to the end
-            for cohort in beside:
-                cohort.stopped = True
-            raise
-    for cohort in cohorts:
-        if cohort not in beside:
-            outcomes.update(_outcomes(cohort))
-    return outcomes
-
-
-def _outcomes(cohort: Cohort) -> dict[Member, Outcome]:
-    started = time.perf_counter()
-    try:
-        cohort.run()
-    except Exception as error:  # all fail with it
-        return dict.fromkeys(cohort.members, error)
-    cohort.seconds += time.perf_counter() - started
-    share = cohort.seconds / len(cohort.members)
-    return {member: _with_seconds(member, share, one) for member, one in cohort.outcomes.items()}
-
-
-def _with_seconds(member: Member, share: float, outcome: Outcome) -> Outcome:
-    if isinstance(outcome, FitResult):
-        return replace(outcome, seconds=member.seconds + share)
-    return outcome

@@ -1,7 +1,5 @@
 """The engine's front door: requests in, trained models out.
 
-    requests -> group by structure -> choose forms -> train each cohort -> hand over
-
 Keras's own ``fit`` is the reference, and answers whatever the compiled forms cannot.
 """
 
@@ -9,56 +7,35 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Hashable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from threading import RLock
 from typing import Any
 
+import jax
+
 from ..errors import KerasFitWarning
 from . import memory
-from .cohorts import Cohort, run_all
-from .costs import expected_seconds
-from .data import Pool
-from .epochs import Tools
-from .lifting.families import Families
-from .members import Member, kind_of_member
+from .known import Known
 from .obstacles import NeedsKeras, why_not_compiled, why_not_kept, why_not_predicted
-from .parts import Cutting
-from .plan import Log, PlannedCohort, by_keras
+from .plan import Log, by_keras
 from .predictions import Predictions
-from .programs import Programs
-from .reached import Reached
 from .reference import ReferenceTrainer
 from .requests import FitRequest, FitResult, PredictRequest
 from .room import room_for_engine
 from .rows import Arrays
-from .run_shapes import RunShapes
-from .stored_programs import StoredPrograms
-from .structures import Seen, Structures
-from .trajectories import way_of
+from .training import Training, or_error
 
 FORMS = ("stacked", "loop", "steps", "keras")
-COMPILING_THREADS = 2
 
-# Programs and structures are the process's: every engine uses what another has compiled.
-_programs = Programs(stored=StoredPrograms.of_user())
-_structures = Structures()
-_families = Families()
-_shapes = RunShapes()
-_reached = Reached()
-_log = Log()
+_known = Known()
 _one_at_a_time = RLock()
 
 
 def forget_programs() -> None:
     """Let go of every compiled program, traced structure and point reached of this process."""
-    _programs.clear()
-    _shapes.clear()
-    _structures.clear()
-    _families.clear()
-    _reached.clear()
+    _known.forget()
 
 
 class Engine:
@@ -91,12 +68,12 @@ class Engine:
     @property
     def compilations(self) -> int:
         """How many programs this process has compiled so far."""
-        return _programs.compilations
+        return _known.programs.compilations
 
     @property
     def log(self) -> Log:
         """The cohorts that this process has trained so far."""
-        return _log
+        return _known.log
 
     def can_keep_model(self, request: FitRequest | PredictRequest) -> bool:
         """Whether a request can be answered without touching the values of its model."""
@@ -110,23 +87,55 @@ class Engine:
         """Train the model of every request; an exception where one failed."""
         with _one_at_a_time:
             reasons = [self._why_by_keras(request) for request in requests]
-            compiled = [n for n, reason in enumerate(reasons) if reason is None]
-            answers = dict(
-                zip(compiled, self._together([requests[n] for n in compiled]), strict=True)
-            )
-            for number, request in enumerate(requests):
-                answer = answers.get(number)
-                if answer is None or isinstance(answer, NeedsKeras):
-                    reason = reasons[number] or str(answer)
-                    answers[number] = self._by_keras(request, reason)
-            memory.after_fits(len(requests))
-            return [answers[number] for number in range(len(requests))]
+            compiled = [request for request, why in zip(requests, reasons, strict=True) if not why]
+            answers = iter(self._training(compiled).answers())
+            pairs = zip(requests, reasons, strict=True)
+            return self._with_keras([(one, why or next(answers)) for one, why in pairs])
+
+    def begin(self, requests: Sequence[FitRequest]) -> Begun | None:
+        """Train while further requests are made, if those will be trained by the same programs.
+
+        That is expected where the later half of these requests brought no model that is unlike
+        all of the others.
+        """
+        likenesses = [request.likeness for request in requests]
+        half = len(likenesses) // 2
+        if (
+            jax.default_backend() != "cpu"
+            or self._form is not None
+            or None in likenesses
+            or not set(likenesses[half:]) <= set(likenesses[:half])
+            or not all(map(self.can_keep_model, requests))
+        ):
+            return None
+        with _one_at_a_time:
+            return Begun(self, requests, self._training(requests))
+
+    def end(self, requests: Sequence[FitRequest], training: Training) -> list[Any]:
+        """The answers to what was begun."""
+        with _one_at_a_time:
+            return self._with_keras(list(zip(requests, training.answers(), strict=True)))
+
+    def _training(self, requests: Sequence[FitRequest]) -> Training:
+        room = room_for_engine(self._max_memory)
+        return Training(requests, _known, self._form, room, self._to_the_bit)
+
+    def _with_keras(self, answered: list[tuple[FitRequest, Any]]) -> list[FitResult | Exception]:
+        """Those answers; by Keras's own fit where a reason stands in the place of one."""
+        answers = [
+            self._by_keras(request, str(answer)) if isinstance(answer, str | NeedsKeras) else answer
+            for request, answer in answered
+        ]
+        memory.after_fits(len(answers))
+        return answers
 
     def predict(self, requests: Sequence[PredictRequest]) -> list[Arrays | Exception]:
         """The outputs of every request's model; an exception where one failed."""
         with _one_at_a_time:
             compiled = [request for request in requests if self._predicts(request)]
-            predictions = Predictions(_structures, _families, _programs, not self._to_the_bit)
+            predictions = Predictions(
+                _known.structures, _known.families, _known.programs, not self._to_the_bit
+            )
             started = iter(predictions.start(compiled))
             answers = [
                 next(started)
@@ -134,18 +143,18 @@ class Engine:
                 else partial(self._reference.predict, request)
                 for request in requests
             ]
-            return [one if isinstance(one, Exception) else _or_error(one) for one in answers]
+            return [one if isinstance(one, Exception) else or_error(one) for one in answers]
 
     def _why_by_keras(self, request: FitRequest) -> str | None:
         return "form='keras'" if self._form == "keras" else why_not_compiled(request)
 
     def _by_keras(self, request: FitRequest, reason: str) -> FitResult | Exception:
         started = time.perf_counter()
-        result = _or_error(self._fit_by_keras, request, reason)
+        result = or_error(self._fit_by_keras, request, reason)
         if isinstance(result, Exception):
             return result
         seconds = time.perf_counter() - started
-        _log.add(by_keras(seconds))
+        _known.log.add(by_keras(seconds))
         return replace(result, reason=reason, seconds=seconds)
 
     def _fit_by_keras(self, request: FitRequest, reason: str) -> FitResult:
@@ -159,84 +168,28 @@ class Engine:
     def _predicts(self, request: PredictRequest) -> bool:
         return self._form != "keras" and why_not_predicted(request) is None
 
-    def _together(self, requests: Sequence[FitRequest]) -> list[FitResult | Exception]:
-        """Train requests that the compiled forms can answer."""
-        pool = Pool()
-        results: dict[int, Any] = {}
-        number_of: dict[Member, int] = {}
-        cohorts: list[Cohort] = []
-        room = room_for_engine(self._max_memory)
-        seen: Seen = {}  # before a fit changes its model
-        likenesses = [_structures.likeness_of(request, seen) for request in requests]
-        with ThreadPoolExecutor(COMPILING_THREADS) as compiling:
-            # A lone fit is compiled here; programs of several while the next ones are lowered.
-            several = compiling if len(requests) > 1 else None
-            tools = Tools(_programs, _shapes, pool, _reached, compiling=several)
-            for number, (request, key) in enumerate(zip(requests, likenesses, strict=True)):
-                member = _or_error(self._member, request, key, pool)
-                if isinstance(member, Exception):
-                    results[number] = member
-                else:
-                    number_of[member] = number
-            cutting = Cutting(_families, _shapes, self._form, room, self._to_the_bit)
-            for part in cutting.parts(list(number_of)):
-                before = _programs.compilations
-                cohort = _or_error(Cohort, part, tools)
-                if isinstance(cohort, Exception):  # all fail with it
-                    results.update({number_of[member]: cohort for member in part.everyone})
-                else:
-                    cohort.n_programs = _programs.compilations - before
-                    cohorts.append(cohort)
-            for member, outcome in run_all(cohorts).items():
-                results[number_of[member]] = outcome
-            for cohort in cohorts:
-                _log.add(_planned(cohort))
-        return [results[n] for n in range(len(requests))]
 
-    def _member(self, request: FitRequest, key: Hashable | None, pool: Pool) -> Member:
-        started = time.perf_counter()
-        validation = request.validation and pool.shared(request.validation)
-        request = replace(request, training=pool.shared(request.training), validation=validation)
-        kind = kind_of_member(request)
-        structure, state = _structures.of_fit(request, key, kind.needs_all_variables)
-        member = kind(request, structure, state)
-        if not self._to_the_bit:  # a fit alone is trained from its beginning
-            self._go_on(member, pool)
-        member.begin()
-        member.seconds = time.perf_counter() - started
-        return member
+class Begun:
+    """Fits that train meanwhile.
 
-    def _go_on(self, member: Member, pool: Pool) -> None:
-        """Start where an earlier fit was that went the same way, if there was one."""
-        way = way_of(member, pool.content)
-        if way is not None:
-            member.way = self._form, way  # forms round differently
-            earlier = _reached.before(member.way, member.request.epochs)
-            if earlier is not None:
-                member.go_on_from(earlier)
+    Parameters
+    ----------
+    engine : Engine
+    requests : sequence of FitRequest
+    training : Training
+    """
 
+    def __init__(self, engine: Engine, requests: Sequence[FitRequest], training: Training) -> None:
+        self._engine, self._requests, self._training = engine, requests, training
 
-def _planned(cohort: Cohort) -> PlannedCohort:
-    part, form = cohort.part, cohort.form
-    here = {member.structure.key for member in cohort.members}
-    prepares = cohort.n_programs > 0
-    expected = expected_seconds(part.family.structure, part.members, form.lanes, prepares)
-    return PlannedCohort(
-        fits=len(cohort.members),
-        form=form.name,
-        lanes=form.lanes,
-        structures=len(here),
-        effort=form.effort.name.lower(),
-        programs=cohort.n_programs,
-        predicted_seconds=expected,
-        seconds=cohort.seconds,
-        predicted_bytes=part.bytes_each * form.lanes,
-        bytes=cohort.bytes,
-    )
+    def wait(self) -> None:
+        """Return when no thread trains any more."""
+        self._training.wait()
 
+    def answers(self) -> list[FitResult | Exception]:
+        """As :meth:`Engine.train` answers."""
+        return self._engine.end(self._requests, self._training)
 
-def _or_error(answer: Callable[..., Any], *arguments: Any) -> Any:
-    try:
-        return answer(*arguments)
-    except Exception as error:
-        return error
+    def stop(self) -> None:
+        """Nobody wants an answer any more."""
+        self._training.stop()

@@ -16,7 +16,7 @@ from .choice import (
     effort_for,
     has_room,
     in_stacks,
-    is_worth_a_lane,
+    may_idle,
     may_round,
     may_stack,
 )
@@ -24,6 +24,7 @@ from .costs import least_seconds, seconds_together, work_of_epoch
 from .grouping import grouped
 from .lifting.families import Families, Family, can_be_woven, frame, skeleton
 from .members import Member
+from .programs import Effort
 from .room import bytes_of_lane
 from .run_shapes import RunShapes
 from .structures import Structure
@@ -119,14 +120,36 @@ class Cutting:
     def _stacked(self, family: Family, group: _Group) -> list[Part]:
         """Fits with equally many batches in a program; all these programs are one, if they can."""
         parts = []
-        effort = effort_for(family.structure, group)
+        effort = self._effort(family, group)
         # The one with most batches first: its program has room for the others.
         for alike in sorted(grouped(group, _batches), key=lambda some: _batches(some[0])[0])[::-1]:
             each = bytes_of(family, alike[0])
             formed = in_stacks(alike, each, Form("stacked", 1, effort, True), self._room)
-            new = [Part(form, family, some, each) for form, some in formed]
+            new = [
+                Part(self._as_there(form, family, some, each), family, some, each)
+                for form, some in formed
+            ]
             parts += new or self._by_one(alike)
         return parts
+
+    def _effort(self, family: Family, group: _Group) -> Effort:
+        """As well as is worth it, or as the program is that is there, where that is better."""
+        least = effort_for(family.structure, group)
+        there = [shape.effort for shape in self._shapes.of(family.structure.key)]
+        return min((effort for effort in there if effort >= least), default=least)
+
+    def _as_there(self, form: Form, family: Family, group: _Group, each: float) -> Form:
+        """That form, with the lanes of a program that is there where few would be idle."""
+        lanes = form.lanes
+        there = [
+            shape.lanes
+            for shape in self._shapes.of(family.structure.key)
+            if shape.effort is form.effort
+            and lanes <= shape.lanes
+            and has_room(group[0], shape.lanes * each, self._room)
+            and may_idle(family.structure, group[0], shape.lanes - lanes)
+        ]
+        return replace(form, lanes=min(there, default=lanes))
 
     def _among_others(self, member: Member) -> list[Part]:
         """A lone fit in a lane of a program that is there."""
@@ -141,7 +164,7 @@ class Cutting:
             least = min(known, key=lambda shape: shape.lanes)
             each = bytes_of(family, member)
             fits = has_room(member, each * least.lanes, self._room)
-            if fits and is_worth_a_lane(family.structure, member, least.lanes):
+            if fits and may_idle(family.structure, member, least.lanes - 1):
                 form = Form("stacked", least.lanes, least.effort, True)
                 return [Part(form, family, [member], each)]
         return []

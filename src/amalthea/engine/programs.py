@@ -15,6 +15,7 @@ from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cached_property
+from threading import Lock
 from typing import Any
 
 import jax
@@ -124,6 +125,7 @@ class Programs:
         self._kept, self._stored = kept, stored or StoredPrograms(None)
         self._compiled: OrderedDict[Any, Future[Any]] = OrderedDict()
         self.compilations = 0
+        self._lock = Lock()
 
     def clear(self) -> None:
         self._compiled.clear()
@@ -152,9 +154,10 @@ class Programs:
         """
         effort = effort if jax.default_backend() == "cpu" else Effort.FULL
         full_key = (*key, effort, *_shapes(arguments))
-        if full_key in self._compiled:
-            self._compiled.move_to_end(full_key)
-            return self._compiled[full_key]
+        with self._lock:
+            if full_key in self._compiled:
+                self._compiled.move_to_end(full_key)
+                return self._compiled[full_key]
         program: Future[Any] = Future()
         stored = self._stored.load(full_key)
         if stored is not None:
@@ -165,10 +168,11 @@ class Programs:
                 program.set_result(self._compile(full_key, lowered, effort))
             else:
                 program = pool.submit(self._compile, full_key, lowered, effort)
-        self.compilations += 1
-        self._compiled[full_key] = program
-        while len(self._compiled) > self._kept:
-            self._compiled.popitem(last=False)
+        with self._lock:
+            self.compilations += 1
+            self._compiled[full_key] = program
+            while len(self._compiled) > self._kept:
+                self._compiled.popitem(last=False)
         return program
 
     def _compile(self, key: tuple[Any, ...], lowered: Any, effort: Effort) -> Any:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass, replace
+from threading import Lock
 
 from .programs import PROGRAMS_KEPT, Effort
 
@@ -42,18 +43,20 @@ class RunShapes:
 
     def __init__(self) -> None:
         self._known: OrderedDict[str, list[RunShape]] = OrderedDict()
+        self._lock = Lock()
 
     def clear(self) -> None:
         self._known.clear()
 
     def add(self, key: str, shape: RunShape) -> None:
         """There is a program of this shape for the structure of that key."""
-        known = self._known.setdefault(key, [])
-        if shape not in known:
-            known.append(shape)
-        self._known.move_to_end(key)
-        while len(self._known) > PROGRAMS_KEPT:
-            self._known.popitem(last=False)
+        with self._lock:
+            known = self._known.setdefault(key, [])
+            if shape not in known:
+                known.append(shape)
+            self._known.move_to_end(key)
+            while len(self._known) > PROGRAMS_KEPT:
+                self._known.popitem(last=False)
 
     def of(self, key: str) -> list[RunShape]:
         return self._known.get(key, [])

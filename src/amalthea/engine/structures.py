@@ -51,8 +51,7 @@ class Structure:
 
     ``no_metrics`` are the values of metrics at the beginning of an epoch, and ``metrics`` the
     metrics of the first model of this structure, for callbacks that ask which way is better.
-    ``steady``: differences in rounding stay as small as they are. ``slots`` are the values of the
-    variables that the optimizer gets when it is built, where the likeness tells them.
+    ``steady``: differences in rounding stay as small as they are.
     """
 
     key: str
@@ -61,7 +60,6 @@ class Structure:
     no_metrics: list[np.ndarray]
     metrics: list[Any] = field(repr=False)
     steady: bool = False
-    slots: list[np.ndarray] | None = None
 
 
 class Structures:
@@ -70,6 +68,8 @@ class Structures:
     def __init__(self) -> None:
         self._known: OrderedDict[Hashable, Any] = OrderedDict()
         self._numbers: OrderedDict[Likeness, int] = OrderedDict()
+        # What an optimizer gets when it is built, where the likeness tells it.
+        self._slots: OrderedDict[Likeness | None, list[np.ndarray] | None] = OrderedDict()
         self._own: weakref.WeakKeyDictionary[Any, OrderedDict[Hashable, Any]] = (
             weakref.WeakKeyDictionary()
         )
@@ -95,6 +95,7 @@ class Structures:
     def clear(self) -> None:
         self._known.clear()
         self._numbers.clear()
+        self._slots.clear()
         self._own.clear()
 
     def of_fit(
@@ -109,22 +110,25 @@ class Structures:
         known = self._known.get(key) if key is not None else None
         if known is None:
             with resumed(request.generators):
-                before = list(model.optimizer.variables)
+                built, before = model.optimizer.built, list(model.optimizer.variables)
                 with initial_values():
                     create_variables(request)
                     _reset_metrics(model)
+                if request.likeness is not None and not built:
+                    slots = _slots_of(model.optimizer, before)
+                    _keep(self._slots, request.likeness, slots, LIKENESSES_KEPT)
                 state = state_of(model)
-                slots = _slots(model.optimizer, before) if key is not None else None
-                known = self._trace(request, state, slots, of_keras=key is not None)
+                known = self._trace(request, state, of_keras=key is not None)
             if key is not None:
                 _keep(self._known, key, known, STRUCTURES_KEPT)
             return known, state
         if all_variables:
             create_variables(request)
         elif not model.optimizer.built:
-            if request.keeps_model and known.slots is not None:
+            slots = self._slots.get(request.likeness) if request.keeps_model else None
+            if slots is not None:
                 state = state_of(model)
-                optimizer = [*state.optimizer, *known.slots]
+                optimizer = [*state.optimizer, *slots]
                 return known, state._replace(optimizer=optimizer, metrics=known.no_metrics)
             with initial_values():
                 model.optimizer.build(model.trainable_variables)
@@ -146,9 +150,7 @@ class Structures:
             _keep(known, key, structure, STRUCTURES_KEPT)
         return structure
 
-    def _trace(
-        self, request: FitRequest, state: State, slots: list[np.ndarray] | None, of_keras: bool
-    ) -> Structure:
+    def _trace(self, request: FitRequest, state: State, of_keras: bool) -> Structure:
         model = request.model
         train = _steps(train_step, model, state, request.training, request.batch_size)
         test = None
@@ -159,7 +161,7 @@ class Structures:
         parts = (train.key, test and test.key, [value.tobytes() for value in no_metrics])
         key = hashlib.sha256(str(parts).encode()).hexdigest()
         steady = of_keras and is_steady(model)
-        return Structure(key, train, test, no_metrics, list(model.metrics), steady, slots)
+        return Structure(key, train, test, no_metrics, list(model.metrics), steady)
 
 
 def _keep(known: OrderedDict[Any, Any], key: Hashable, value: Any, most: int) -> None:
@@ -179,7 +181,7 @@ def create_variables(request: FitRequest) -> None:
     request.model.fit(batches, epochs=0, verbose=0)
 
 
-def _slots(
+def _slots_of(
     optimizer: keras.optimizers.Optimizer, before: list[keras.Variable]
 ) -> list[np.ndarray] | None:
     """The values of what an optimizer got since then, if each is one number throughout.

@@ -8,8 +8,10 @@ from __future__ import annotations
 import heapq
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from .. import privates
@@ -20,6 +22,7 @@ from .ambient import NOTHING, Scopes
 from .tasks import FIT, PREDICT, Task, current_task, frames
 
 MOST_AT_ONCE = 4096  # threads; systems have limits of their own
+MANY = 128  # fits that wait, of which the device can train some while further tasks are started
 _PATIENCE = 10.0  # seconds until a scheduler goes on beside another one of this process
 
 # The scheduler whose tasks the process-wide state belongs to. Not a lock: an interrupt between a
@@ -32,7 +35,9 @@ class Scheduler:
 
     A ready task goes first, and of several the first in order. Then predictions are answered, all
     at once; then the next task is started, if there is room for it; and only when nothing else
-    can be done are the fits trained, so that as many as possible train together.
+    can be done are the fits trained, so that as many as possible train together. But where many
+    wait and the trainer expects that the others will be trained by the same programs, it begins
+    with them while further tasks are started.
     """
 
     def __init__(self, max_memory: int | None = None) -> None:
@@ -40,6 +45,8 @@ class Scheduler:
         self._queued: list[tuple[tuple[int, ...], Task]] = []
         self._ready: list[tuple[tuple[int, ...], Task]] = []
         self._waiting: dict[str, dict[tuple[int, ...], Task]] = {FIT: {}, PREDICT: {}}
+        self._begun: list[_Begun] = []
+        self._asked_at = 0
         self._n_living = 0
         self._most = MOST_AT_ONCE
         self._impatient = False
@@ -57,9 +64,11 @@ class Scheduler:
             self._resume(heapq.heappop(self._ready)[1])
         elif self._waiting[PREDICT]:
             self._answer_all(PREDICT)
-        elif self._queued and (self._has_room or not self._waiting[FIT]):
+        elif self._queued and (self._has_room or not (self._waiting[FIT] or self._begun)):
             self._start(*heapq.heappop(self._queued))
-        elif self._waiting[FIT]:
+            self._begin_with_many()
+        elif self._waiting[FIT] or self._begun:
+            self._end_what_begun()
             self._answer_all(FIT)
         else:
             raise RuntimeError("A task waits for a task that nobody will run.")
@@ -75,7 +84,7 @@ class Scheduler:
         try:
             self._resume(task)
         except RuntimeError:
-            if task.started or not self._waiting[FIT]:
+            if task.started or not (self._waiting[FIT] or self._begun):
                 raise
             # The system has no thread left for it. It will when others have ended.
             self._most = self._n_living
@@ -153,6 +162,35 @@ class Scheduler:
         if _holder.get("holder") is self:
             _holder.pop("holder", None)
 
+    def _begin_with_many(self) -> None:
+        """Have the trainer begin with the fits that wait, if it can; after every so many asked."""
+        waiting = self._waiting[FIT]
+        if not self._queued or len(waiting) < MANY + self._asked_at:
+            return
+        self._asked_at = len(waiting)
+        tasks = [waiting[path] for path in sorted(waiting)]
+        begin = getattr(tasks[0].call.trainer, "begin", None)
+        if begin is None or len(_alike(tasks)) > 1:
+            return
+        if self._begun:  # one after the other: each may take all the memory that there is for it
+            self._begun[-1].training.wait()
+        with privates.jax_settings_as(tasks[0].jax), memory.waves():
+            training = begin([request for task in tasks for request in task.requests])
+        if training is not None:
+            self._begun.append(_Begun(_with_counts(tasks), training))
+            self._waiting[FIT], self._asked_at = {}, 0
+
+    def _end_what_begun(self) -> None:
+        """Wait for what was begun, and give the answers to those who still want them."""
+        self._asked_at = 0
+        while self._begun:
+            first, started = self._begun[0], time.perf_counter()
+            (task, _), *_ = first.tasks
+            with privates.jax_settings_as(task.jax), memory.waves():
+                answers = _ask(first.training.answers, sum(count for _, count in first.tasks))
+            self._begun.remove(first)
+            self._give(first.tasks, answers, time.perf_counter() - started, first.forgotten)
+
     def _answer_all(self, kind: str) -> None:
         waiting, self._waiting[kind] = self._waiting[kind], {}
         for tasks in _alike([waiting[path] for path in sorted(waiting)]):
@@ -164,11 +202,23 @@ class Scheduler:
         trainer = tasks[0].call.trainer
         began = time.perf_counter()
         with privates.jax_settings_as(tasks[0].jax), memory.waves():
-            answers = _ask(trainer.train if kind == FIT else trainer.predict, requests)
-        each = (time.perf_counter() - began) / len(requests)
-        for task in tasks:
-            n_requests = len(task.requests)
-            task.answer, answers = answers[:n_requests], answers[n_requests:]
+            answer = trainer.train if kind == FIT else trainer.predict
+            answers = _ask(partial(answer, requests), len(requests))
+        self._give(_with_counts(tasks), answers, time.perf_counter() - began)
+
+    def _give(
+        self,
+        tasks: list[tuple[Task, int]],
+        answers: list[Any],
+        seconds: float,
+        forgotten: Set[tuple[int, ...]] = frozenset(),
+    ) -> None:
+        each = seconds / len(answers)
+        for task, n_requests in tasks:
+            own, answers = answers[:n_requests], answers[n_requests:]
+            if task.path in forgotten:
+                continue
+            task.answer = own
             task.share = sum(getattr(answer, "seconds", 0.0) or each for answer in task.answer)
             task.cost += task.share
             heapq.heappush(self._ready, (task.path, task))
@@ -195,6 +245,20 @@ class Scheduler:
             heapq.heapify(heap)
         for kind, waiting in self._waiting.items():
             self._waiting[kind] = {path: task for path, task in waiting.items() if wanted(path)}
+        for begun in self._begun:
+            begun.forgotten.update(task.path for task, _ in begun.tasks if not wanted(task.path))
+        for begun in [one for one in self._begun if len(one.forgotten) == len(one.tasks)]:
+            self._begun.remove(begun)
+            begun.training.stop()
+
+
+@dataclass(eq=False)
+class _Begun:
+    """Tasks whose fits are being trained, how many each has, and who does not wait any more."""
+
+    tasks: list[tuple[Task, int]]
+    training: Any
+    forgotten: set[tuple[int, ...]] = field(default_factory=set)
 
 
 def _scopes_of_caller(task: Task, now: Scopes) -> Scopes:
@@ -217,13 +281,17 @@ def _alike(tasks: Sequence[Task]) -> list[list[Task]]:
     return groups
 
 
-def _ask(answer: Any, requests: list[Any]) -> list[Any]:
+def _with_counts(tasks: Sequence[Task]) -> list[tuple[Task, int]]:
+    return [(task, len(task.requests)) for task in tasks]
+
+
+def _ask(answer: Callable[[], Sequence[Any]], n_requests: int) -> list[Any]:
     """An error of the trainer itself is every request's error, as it would be one at a time."""
     try:
-        answers = list(answer(requests))
+        answers = list(answer())
     except Exception as error:
-        return [error] * len(requests)
-    if len(answers) != len(requests):
-        wrong = RuntimeError(f"{len(requests)} requests got {len(answers)} answers.")
-        return [wrong] * len(requests)
+        return [error] * n_requests
+    if len(answers) != n_requests:
+        wrong = RuntimeError(f"{n_requests} requests got {len(answers)} answers.")
+        return [wrong] * n_requests
     return answers

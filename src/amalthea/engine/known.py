@@ -1,0 +1,29 @@
+"""What a process knows: structures and families, their programs, and how far fits have come."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from .lifting.families import Families
+from .plan import Log
+from .programs import Programs
+from .reached import Reached
+from .run_shapes import RunShapes
+from .stored_programs import StoredPrograms
+from .structures import Structures
+
+
+@dataclass(frozen=True)
+class Known:
+    """Every engine of a process uses what another has traced or compiled."""
+
+    structures: Structures = field(default_factory=Structures)
+    families: Families = field(default_factory=Families)
+    programs: Programs = field(default_factory=lambda: Programs(stored=StoredPrograms.of_user()))
+    shapes: RunShapes = field(default_factory=RunShapes)
+    reached: Reached = field(default_factory=Reached)
+    log: Log = field(default_factory=Log)
+
+    def forget(self) -> None:
+        for part in (self.structures, self.families, self.programs, self.shapes, self.reached):
+            part.clear()

@@ -1,0 +1,217 @@
+"""Requests that are trained together: prepared at once, trained while others do something else.
+
+likeness -> structure -> trajectory -> family -> cohorts and forms -> train -> hand over
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import jax
+
+from .. import privates
+from .cohorts import Cohort, Outcome
+from .costs import expected_seconds
+from .data import Pool
+from .epochs import Tools
+from .known import Known
+from .members import Member, kind_of_member
+from .parts import Cutting
+from .plan import PlannedCohort
+from .requests import FitRequest, FitResult
+from .structures import Seen
+from .trajectories import way_of
+
+COMPILING_THREADS = 2
+
+
+class Training:
+    """Trains requests that the compiled forms can answer.
+
+    When it is made, everything is prepared, and on a CPU the cohorts that call no code of a user
+    are trained in threads from then on. ``answers`` trains the others, and waits.
+
+    Parameters
+    ----------
+    requests : sequence of FitRequest
+    known : Known
+    form : {"stacked", "loop", "steps"} or None
+    room : float
+        Bytes that programs and data may take on the device.
+    to_the_bit : bool
+        As in :class:`.forms.Engine`.
+    """
+
+    def __init__(
+        self,
+        requests: Sequence[FitRequest],
+        known: Known,
+        form: str | None,
+        room: float,
+        to_the_bit: bool,
+    ) -> None:
+        self._known, self._form, self._to_the_bit = known, form, to_the_bit
+        self._n_requests = len(requests)
+        self._results: dict[int, Any] = {}
+        self._number_of: dict[Member, int] = {}
+        self._cohorts: list[Cohort] = []
+        self._compiling = ThreadPoolExecutor(COMPILING_THREADS)
+        self._threads = ThreadPoolExecutor(_n_cores())
+        self._running: dict[Cohort, Future[dict[Member, Outcome]]] = {}
+        try:
+            self._prepare(requests, room)
+            self._start()
+        except BaseException:
+            self.stop()
+            raise
+
+    def answers(self) -> list[FitResult | Exception]:
+        """What became of each request, when all are trained."""
+        try:
+            self.wait()
+            for cohort in self._cohorts:
+                beside = self._running.get(cohort)
+                self._take(beside.result() if beside else _outcomes(cohort))
+        finally:
+            self.stop()
+        for cohort in self._cohorts:
+            self._known.log.add(_planned(cohort))
+        return [self._results[number] for number in range(self._n_requests)]
+
+    def wait(self) -> None:
+        """Return when no thread trains any more."""
+        for future in self._running.values():
+            future.result()
+
+    def stop(self) -> None:
+        """Let go of the threads; what they have not trained yet is not trained."""
+        for cohort, future in self._running.items():
+            if not future.done():
+                cohort.stopped = True
+        for threads in (self._threads, self._compiling):
+            threads.shutdown(cancel_futures=True)
+
+    def _prepare(self, requests: Sequence[FitRequest], room: float) -> None:
+        known, pool = self._known, Pool()
+        seen: Seen = {}  # before a fit changes its model
+        likenesses = [known.structures.likeness_of(request, seen) for request in requests]
+        # A lone fit is compiled here; programs of several while the next ones are lowered.
+        compiling = self._compiling if len(requests) > 1 else None
+        tools = Tools(known.programs, known.shapes, pool, known.reached, compiling=compiling)
+        for number, (request, key) in enumerate(zip(requests, likenesses, strict=True)):
+            member = or_error(self._member, request, key, pool)
+            if isinstance(member, Exception):
+                self._results[number] = member
+            else:
+                self._number_of[member] = number
+        if not self._to_the_bit:  # a fit alone is trained from its beginning
+            self._go_on(self._number_of, pool)
+        cutting = Cutting(known.families, known.shapes, self._form, room, self._to_the_bit)
+        for part in cutting.parts(list(self._number_of)):
+            before = known.programs.compilations
+            cohort = or_error(Cohort, part, tools)
+            if isinstance(cohort, Exception):  # all fail with it
+                self._take(dict.fromkeys(part.everyone, cohort))
+            else:
+                cohort.n_programs = known.programs.compilations - before
+                self._cohorts.append(cohort)
+
+    def _member(self, request: FitRequest, key: Hashable | None, pool: Pool) -> Member:
+        started = time.perf_counter()
+        validation = request.validation and pool.shared(request.validation)
+        request = replace(request, training=pool.shared(request.training), validation=validation)
+        kind = kind_of_member(request)
+        structure, state = self._known.structures.of_fit(request, key, kind.needs_all_variables)
+        member = kind(request, structure, state)
+        member.begin()
+        member.seconds = time.perf_counter() - started
+        return member
+
+    def _go_on(self, members: Iterable[Member], pool: Pool) -> None:
+        """Start where an earlier fit was that went the same way, if there was one.
+
+        All that go the same way now start at the same place, since one is trained for all.
+        """
+        alike: dict[Hashable, list[Member]] = {}
+        for member in members:
+            way = way_of(member, pool.content)
+            if way is not None:
+                member.way = self._form, way  # forms round differently
+                alike.setdefault(member.way, []).append(member)
+        for way, several in alike.items():
+            least = min(member.request.epochs for member in several)
+            earlier = self._known.reached.before(way, least)
+            if earlier is not None:
+                for member in several:
+                    member.go_on_from(earlier)
+
+    def _start(self) -> None:
+        """Train in threads what can be, if that is the way to use all cores."""
+        if jax.default_backend() != "cpu":
+            return
+        train = partial(_outcomes_under, privates.jax_settings())
+        for cohort in self._cohorts:
+            if cohort.can_run_beside_others:
+                self._running[cohort] = self._threads.submit(train, cohort)
+
+    def _take(self, outcomes: dict[Member, Outcome]) -> None:
+        self._results.update({self._number_of[one]: outcome for one, outcome in outcomes.items()})
+
+
+def or_error(answer: Callable[..., Any], *arguments: Any) -> Any:
+    """The answer, or the exception that it failed with."""
+    try:
+        return answer(*arguments)
+    except Exception as error:
+        return error
+
+
+def _n_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+
+
+def _outcomes_under(jax_settings: dict[Any, Any], cohort: Cohort) -> dict[Member, Outcome]:
+    with privates.jax_settings_as(jax_settings):
+        return _outcomes(cohort)
+
+
+def _outcomes(cohort: Cohort) -> dict[Member, Outcome]:
+    started = time.perf_counter()
+    try:
+        cohort.run()
+    except Exception as error:  # all fail with it
+        return dict.fromkeys(cohort.members, error)
+    cohort.seconds += time.perf_counter() - started
+    share = cohort.seconds / len(cohort.members)
+    return {member: _with_seconds(member, share, one) for member, one in cohort.outcomes.items()}
+
+
+def _with_seconds(member: Member, share: float, outcome: Outcome) -> Outcome:
+    if isinstance(outcome, FitResult):
+        return replace(outcome, seconds=member.seconds + share)
+    return outcome
+
+
+def _planned(cohort: Cohort) -> PlannedCohort:
+    part, form = cohort.part, cohort.form
+    here = {member.structure.key for member in cohort.members}
+    prepares = cohort.n_programs > 0
+    expected = expected_seconds(part.family.structure, part.members, form.lanes, prepares)
+    return PlannedCohort(
+        fits=len(cohort.members),
+        form=form.name,
+        lanes=form.lanes,
+        structures=len(here),
+        effort=form.effort.name.lower(),
+        programs=cohort.n_programs,
+        predicted_seconds=expected,
+        seconds=cohort.seconds,
+        predicted_bytes=part.bytes_each * form.lanes,
+        bytes=cohort.bytes,
+    )
