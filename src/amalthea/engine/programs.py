@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from enum import IntEnum
-from functools import cached_property
+from functools import cached_property, partial
 from threading import Lock
 from typing import Any
 
@@ -158,16 +158,15 @@ class Programs:
             if full_key in self._compiled:
                 self._compiled.move_to_end(full_key)
                 return self._compiled[full_key]
+        lower = partial(jax.jit(function).lower, *arguments)
         program: Future[Any] = Future()
         stored = self._stored.load(full_key)
         if stored is not None:
-            program.set_result(stored)
+            program.set_result(_Read(stored, lambda: self._compile(full_key, lower(), effort)))
+        elif pool is None:
+            program.set_result(self._compile(full_key, lower(), effort))
         else:
-            lowered = jax.jit(function).lower(*arguments)
-            if pool is None:
-                program.set_result(self._compile(full_key, lowered, effort))
-            else:
-                program = pool.submit(self._compile, full_key, lowered, effort)
+            program = pool.submit(self._compile, full_key, lower(), effort)
         with self._lock:
             self.compilations += 1
             self._compiled[full_key] = program
@@ -179,6 +178,28 @@ class Programs:
         program = lowered.compile(effort.options)
         self._stored.save(key, program)
         return program
+
+
+class _Read:
+    """A program from disk, which is compiled after all if it cannot be run."""
+
+    def __init__(self, program: Any, compile_it: Callable[[], Any]) -> None:
+        self._program, self._compile_it = program, compile_it
+        self._has_run = False
+
+    def __call__(self, *arguments: Any) -> Any:
+        if self._has_run:
+            return self._program(*arguments)
+        try:
+            result = jax.block_until_ready(self._program(*arguments))
+        except jax.errors.JaxRuntimeError:
+            self._program = self._compile_it()
+            result = self._program(*arguments)
+        self._has_run = True
+        return result
+
+    def memory_analysis(self) -> Any:
+        return self._program.memory_analysis()
 
 
 def _shapes(arguments: Any) -> tuple[Any, ...]:

@@ -31,6 +31,8 @@ from jax.extend import backend
 
 FOLDER = "AMALTHEA_CACHE"  # the variable that names another folder, or is 0 for none
 MOST_BYTES = 2**28
+# Before, XLA printed a long and needless warning for each program that it read on a CPU.
+READS_QUIETLY = jax.__version_info__ >= (0, 10, 2)
 _ENDING = ".program"
 _load: Any = serialize_executable.deserialize_and_load
 
@@ -51,9 +53,12 @@ class StoredPrograms:
 
     @classmethod
     def of_user(cls) -> StoredPrograms:
-        """Those in the user's cache folder, or where ``AMALTHEA_CACHE`` says."""
+        """Those in the user's cache folder, or where ``AMALTHEA_CACHE`` says.
+
+        With an older JAX only where it says so.
+        """
         asked = os.environ.get(FOLDER, "").strip()
-        if asked == "0":
+        if asked == "0" or not (asked or READS_QUIETLY):
             return cls(None)
         return cls(Path(asked or platformdirs.user_cache_path("amalthea")) / "programs")
 
