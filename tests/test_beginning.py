@@ -122,6 +122,18 @@ def test_the_error_of_a_training_is_the_error_of_its_fits_alone() -> None:
     assert run(trainer, tried, range(6)) == ["no"] * 4 + [4, 5]
 
 
+def test_an_error_in_beginning_leaves_the_fits_to_be_trained_at_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fails(requests: Sequence[Any]) -> None:
+        raise ValueError("not now")
+
+    trainer = Begins()
+    monkeypatch.setattr(trainer, "begin", fails)
+    assert run(trainer, fit, range(6)) == list(range(6))
+    assert trainer.calls == [("fit", list(range(6)))]
+
+
 def test_a_training_that_nobody_waits_for_is_stopped() -> None:
     def fails_late(value: int) -> Any:
         if value == 6:

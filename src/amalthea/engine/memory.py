@@ -10,12 +10,13 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 
 FITS_BETWEEN_COLLECTIONS = 32  # a collection takes 0.1 to 0.2 s, a fit holds about 1 MB
 YOUNG_OBJECTS = 50_000  # between two looks at the newest
 
 _since_collection = 0
-_in_waves = 0
+_in_waves: ContextVar[bool] = ContextVar("amalthea_in_waves", default=False)
 
 
 @contextmanager
@@ -43,12 +44,11 @@ def quick_collections() -> Iterator[None]:
 @contextmanager
 def waves() -> Iterator[None]:
     """Fits inside are many that wait for each other: collecting while they do finds nothing."""
-    global _in_waves
-    _in_waves += 1
+    token = _in_waves.set(True)
     try:
         yield
     finally:
-        _in_waves -= 1
+        _in_waves.reset(token)
 
 
 def between_waves() -> None:
@@ -60,7 +60,7 @@ def after_fits(n_fits: int) -> None:
     """Called after fits; now and then frees the models that nobody holds any more."""
     global _since_collection
     _since_collection += n_fits
-    if not _in_waves:
+    if not _in_waves.get():
         _collect_if_due()
 
 

@@ -175,7 +175,10 @@ class Scheduler:
         if self._begun:  # one after the other: each may take all the memory that there is for it
             self._begun[-1].training.wait()
         with privates.jax_settings_as(tasks[0].jax), memory.waves():
-            training = begin([request for task in tasks for request in task.requests])
+            try:
+                training = begin([request for task in tasks for request in task.requests])
+            except Exception:  # it comes again, and is told, when they are trained
+                return
         if training is not None:
             self._begun.append(_Begun(_with_counts(tasks), training))
             self._waiting[FIT], self._asked_at = {}, 0
