@@ -234,6 +234,31 @@ def test_every_optimizer_steps_as_in_keras(name: str) -> None:
     assert_equal(ours, theirs)
 
 
+KEYS = [jax.random.key(5), jax.random.key(6)]
+
+
+class Shaken(L.Layer):
+    """Draws under a key that it holds."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self._number = number
+
+    def call(self, x: Any) -> Any:
+        return x + 0.1 * jax.random.normal(KEYS[self._number], x.shape[1:])
+
+
+@pytest.mark.parametrize("form", ["loop", "stacked"])
+def test_keys_that_layers_hold_are_constants_of_their_programs(form: str) -> None:
+    rows = data_for(table)
+    models = [seeded_model(lambda n=n: chain(Shaken(n)), OPTIMIZERS["Adam"]) for n in (0, 0, 1)]
+    train([request_for(model, rows) for model in models], form)
+    for model, number in zip(models, (0, 0, 1), strict=True):
+        theirs = seeded_model(lambda n=number: chain(Shaken(n)), OPTIMIZERS["Adam"])
+        by_keras(theirs, rows)
+        assert_equal(model, theirs)
+
+
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_mixed_precision_trains_as_in_keras(policy: str) -> None:
     before = keras.config.dtype_policy()

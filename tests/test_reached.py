@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
+import jax
 import keras
 import numpy as np
 import pytest
@@ -212,3 +213,17 @@ def test_a_point_shares_nothing_with_what_it_was_made_from() -> None:
     history["loss"].append(2.0)
     assert here.state.trainable[0].base is None and not here.state.trainable[0].any()
     assert here.history == {"loss": [1.0]} and here.state.metrics == []
+
+
+def test_another_generator_of_random_bits_is_another_way(epochs_trained: list[int]) -> None:
+    """The text of a step does not show it."""
+
+    def losses(epochs: int, partitionable: bool) -> Any:
+        with jax.threefry_partitionable(partitionable):
+            return trained(ENGINE, request(model_of("dropout"), epochs)).history["loss"]
+
+    losses(2, True)
+    ours = losses(4, False)
+    forget_programs()
+    np.testing.assert_allclose(ours, losses(4, False), rtol=1e-6)
+    assert not np.allclose(ours, losses(4, True), rtol=1e-3)

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.experimental.compilation_cache import compilation_cache
 from jax.extend.core import Primitive
 
 from amalthea.engine import programs
@@ -27,8 +28,10 @@ X = np.arange(6.0, dtype="float32").reshape(2, 3)
 def no_cache_of_jax() -> Iterator[None]:
     before = jax.config.jax_compilation_cache_dir
     jax.config.update("jax_compilation_cache_dir", None)
+    compilation_cache.reset_cache()
     yield
     jax.config.update("jax_compilation_cache_dir", before)
+    compilation_cache.reset_cache()
 
 
 def double(x: Any) -> Any:
@@ -162,12 +165,14 @@ def test_a_program_that_cannot_be_run_is_compiled_after_all(
 
 
 @pytest.mark.parametrize(
-    ("asked", "folder"), [("0", None), ("", "user"), ("/tmp/mine", "/tmp/mine/programs")]
+    ("asked", "folder"),
+    [("0", None), ("", "user"), ("/mine", "/mine/programs"), ("~/mine", "/home/me/mine/programs")],
 )
 def test_a_variable_chooses_the_folder(
     asked: str, folder: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(FOLDER, asked)
+    monkeypatch.setenv("HOME", "/home/me")
     monkeypatch.setattr("platformdirs.user_cache_path", lambda name: Path("/caches") / name)
     found = StoredPrograms.of_user()._folder
     expected = Path("/caches/amalthea/programs") if folder == "user" else folder and Path(folder)

@@ -28,12 +28,23 @@ from .work import Work, work_of
 
 PROGRAMS_KEPT = 256
 _THIS_PROCESS = uuid.uuid4().bytes
-# Settings of JAX that a program is compiled by, and that its text does not show.
-_COMPILED_BY = (
-    "jax_default_matmul_precision",
-    "jax_default_device",
-    "jax_platforms",
+# Settings of JAX that a step is traced or compiled by, where its text may not show them.
+_MADE_BY = (
+    "jax_debug_infs",
     "jax_debug_nans",
+    "jax_default_device",
+    "jax_default_matmul_precision",
+    "jax_default_prng_impl",
+    "jax_disable_jit",
+    "jax_disable_most_optimizations",
+    "jax_enable_x64",
+    "jax_exec_time_optimization_effort",
+    "jax_numpy_dtype_promotion",
+    "jax_optimization_level",
+    "jax_platforms",
+    "jax_random_seed_offset",
+    "jax_threefry_gpu_kernel_lowering",
+    "jax_threefry_partitionable",
 )
 
 
@@ -88,10 +99,10 @@ def trace(function: Callable[..., Any], *arguments: Any) -> TracedStep:
     digest = hashlib.sha256(text.encode())
     if " at 0x" in text:  # an address, which another process uses for something else
         digest.update(_THIS_PROCESS)
-    digest.update(str(compiled_by()).encode())
+    digest.update(str(made_by()).encode())
     digest.update(f"{jax.tree.structure(arguments)} {result}".encode())
     for constant in _constants(program):
-        array = np.asarray(constant)
+        array = _numbers_of(constant)
         digest.update(f"{array.dtype}{array.shape}".encode())
         digest.update(array.tobytes())
     work = work_of(program)
@@ -110,9 +121,15 @@ def trace(function: Callable[..., Any], *arguments: Any) -> TracedStep:
     return TracedStep(digest.hexdigest(), work, like, frame, data[0].shape[0], step, program)
 
 
-def compiled_by() -> list[Any]:
+def made_by() -> list[Any]:
     """The settings of JAX that tell programs of the same text apart."""
-    return [getattr(jax.config, name) for name in _COMPILED_BY]
+    return [getattr(jax.config, name, None) for name in _MADE_BY]
+
+
+def _numbers_of(constant: Any) -> np.ndarray:
+    """A constant, or what a key for random bits is made of; its type is in the text."""
+    is_key = jax.dtypes.issubdtype(getattr(constant, "dtype", None), jax.dtypes.prng_key)
+    return np.asarray(jax.random.key_data(constant) if is_key else constant)
 
 
 class Programs:

@@ -60,7 +60,8 @@ class StoredPrograms:
         asked = os.environ.get(FOLDER, "").strip()
         if asked == "0" or not (asked or READS_QUIETLY):
             return cls(None)
-        return cls(Path(asked or platformdirs.user_cache_path("amalthea")) / "programs")
+        folder = Path(asked or platformdirs.user_cache_path("amalthea")).expanduser()
+        return cls(folder.absolute() / "programs")
 
     def load(self, key: tuple[Any, ...]) -> Any:
         """The program of that key, ready to be called, or None."""
@@ -96,12 +97,12 @@ class StoredPrograms:
             self._write(self._path(key), content)
             self._make_room()
         except OSError as error:
+            folder, self._folder = self._folder, None
             warnings.warn(
-                f"Compiled programs cannot be kept in {self._folder}: {error}. Set {FOLDER} to "
+                f"Compiled programs cannot be kept in {folder}: {error}. Set {FOLDER} to "
                 "another folder, or to 0 to keep none.",
                 stacklevel=2,
             )
-            self._folder = None
 
     @property
     def _is_used(self) -> bool:

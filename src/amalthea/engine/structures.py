@@ -19,7 +19,7 @@ from .batching import Batching, Steps
 from .initial_values import initial_values
 from .likeness import Likeness, likeness
 from .obstacles import NeedsKeras
-from .programs import TracedStep, compiled_by, trace
+from .programs import TracedStep, made_by, trace
 from .requests import FitRequest, PredictRequest
 from .rows import Arrays, Rows, in_keras_floats, leaves, map_arrays
 from .seeding import resumed
@@ -37,12 +37,6 @@ STRUCTURES_KEPT = 1024
 LIKENESSES_KEPT = 256  # some 30 kB each
 Seen = dict[int, tuple[keras.Model, int | None]]  # the models of one call, by address
 _count = itertools.count()
-_TRACED_BY = (
-    "jax_enable_x64",
-    "jax_numpy_dtype_promotion",
-    "jax_default_prng_impl",
-    "jax_threefry_partitionable",
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -269,6 +263,5 @@ def _settings() -> tuple[Hashable, ...]:
         config.epsilon(),
         config.image_data_format(),
         config.is_flash_attention_enabled(),
-        str(compiled_by()),
-        *(getattr(jax.config, name) for name in _TRACED_BY),
+        str(made_by()),
     )

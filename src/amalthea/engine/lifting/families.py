@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from ..batching import Batching, OneStep, Steps, replace_settings
-from ..programs import TracedStep
+from ..programs import TracedStep, made_by
 from ..steps import State
 from ..structures import Structure
 from .flat import NotWoven
@@ -213,7 +213,7 @@ class _Steps:
         numbers = Numbers(len(variants))
         graph = Graph(numbers)
         results = weave([step.flat for step in steps], takes, gives, graph)
-        text = str((graph.text(results), numbers.kinds))
+        text = str((graph.text(results), numbers.kinds, made_by()))
         key = hashlib.sha256(text.encode()).hexdigest()
         call, work = graph.function(results)
         like = steps[0].result_like

@@ -158,6 +158,8 @@ class _Flattening:
         closed = self._program
         arguments = [self._new() for _ in closed.jaxpr.invars]
         for constant in _all_constants(closed):
+            if jax.dtypes.issubdtype(getattr(constant, "dtype", None), jax.dtypes.extended):
+                raise NotWoven("a constant that is no array of numbers")
             array: Any = np.asarray(constant)
             if array.size <= MOST_NUMBERS:
                 self._constant[id(constant)] = Number(array, array.dtype, False)
