@@ -110,12 +110,12 @@ def _end(found: dict[str, Any]) -> int:
     results.write(found)
     plots.draw(found)
     print(results.markdown(found))
+    if found["mode"] == "full" and not found["failed"]:
+        results.publish(found)
     if found["disagreements"] or found["failed"]:
         print("The peers did not all do the same work; these times must not be compared:")
         print("\n".join([*found["disagreements"], *found["failed"]]))
         return 1
-    if found["mode"] == "full":
-        results.publish(found)
     return 0
 
 
