@@ -128,6 +128,16 @@ def test_a_fit_that_differs_begins_at_the_beginning(change: str, epochs_trained:
         assert another.model.optimizer.iterations.value == 6 * -(-len(another.training) // 16)
 
 
+def test_on_many_rows_a_fit_begins_at_the_beginning(
+    epochs_trained: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("amalthea.engine.training.MOST_BYTES_TOLD", 100)
+    trained(ENGINE, request(model_of(), 2))
+    epochs_trained.clear()
+    trained(ENGINE, request(model_of(), 4))
+    assert set(epochs_trained) == {0, 1, 2, 3}
+
+
 def test_outside_of_a_search_a_fit_is_trained_from_its_beginning(
     iris: Any, epochs_trained: list[int]
 ) -> None:

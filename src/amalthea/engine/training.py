@@ -18,7 +18,7 @@ import jax
 from .. import privates
 from .cohorts import Cohort, Outcome
 from .costs import expected_seconds
-from .data import Pool
+from .data import Pool, bytes_of_rows
 from .epochs import Tools
 from .known import Known
 from .members import Member, kind_of_member
@@ -29,6 +29,7 @@ from .structures import Seen
 from .trajectories import way_of
 
 COMPILING_THREADS = 2
+MOST_BYTES_TOLD = 2**26  # of rows: beyond, telling them from others takes too long in each wave
 
 
 class Training:
@@ -140,7 +141,8 @@ class Training:
         """
         alike: dict[Hashable, list[Member]] = {}
         for member in members:
-            way = way_of(member, pool.content)
+            few = bytes_of_rows(member.request.training) <= MOST_BYTES_TOLD
+            way = way_of(member, pool.content) if few else None
             if way is not None:
                 member.way = self._form, way  # forms round differently
                 alike.setdefault(member.way, []).append(member)
