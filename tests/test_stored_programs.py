@@ -130,6 +130,18 @@ def test_those_that_were_not_used_for_the_longest_time_go(tmp_path: Path) -> Non
         prepared(tmp_path, not_to_be_traced, name)
 
 
+def test_what_is_not_ours_in_the_folder_stays(tmp_path: Path) -> None:
+    prepared(tmp_path, double, "0")
+    (first,) = files(tmp_path)
+    os.utime(first, (0, 0))
+    (tmp_path / "letter").write_bytes(bytes(10_000_000))
+    (tmp_path / "folder").mkdir()
+    stored = StoredPrograms(tmp_path, most_bytes=int(1.5 * first.stat().st_size))
+    Programs(stored=stored).prepare(("1",), double, X).result()
+    assert not first.exists() and len(list(tmp_path.glob("*.program"))) == 1
+    assert (tmp_path / "letter").exists() and (tmp_path / "folder").exists()
+
+
 def test_nobody_else_may_look_into_the_folder(tmp_path: Path) -> None:
     folder = tmp_path / "new"
     prepared(folder, double, "double")

@@ -1,9 +1,10 @@
-"""Compiled programs on disk, so that the next process need neither trace nor compile them again.
+"""Compiled programs on disk, so that the next process need not make them again.
 
 JAX has such a cache too, but looks into it with the lowered program, when half of the work is
 done, and can be left with a file that was half written. Here the key is that of the program, of
-everything that it was traced from. Files are written whole or not at all; one that cannot be read
-is removed. When there are too many bytes, those that were not used for the longest time go.
+everything that it is made from; only the steps of its models have been traced by then. Files are
+written whole or not at all; one that cannot be read is removed. When there are too many bytes,
+those that were not used for the longest time go.
 
 Reading a file runs what it says, as with JAX's cache: nobody else may write to the folder.
 """
@@ -33,7 +34,7 @@ FOLDER = "AMALTHEA_CACHE"  # the variable that names another folder, or is 0 for
 MOST_BYTES = 2**28
 # Before, XLA printed a long and needless warning for each program that it read on a CPU.
 READS_QUIETLY = jax.__version_info__ >= (0, 10, 2)
-_ENDING = ".program"
+_ENDING, _UNFINISHED = ".program", "unfinished-"
 _load: Any = serialize_executable.deserialize_and_load
 
 
@@ -118,7 +119,7 @@ class StoredPrograms:
 
     def _write(self, path: Path, content: bytes) -> None:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix="unfinished-")
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=_UNFINISHED)
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(content)
@@ -139,7 +140,7 @@ class StoredPrograms:
 
     def _files(self) -> Iterator[tuple[Path, os.stat_result]]:
         assert self._folder is not None
-        for path in self._folder.iterdir():
+        for path in (*self._folder.glob("*" + _ENDING), *self._folder.glob(_UNFINISHED + "*")):
             with contextlib.suppress(FileNotFoundError):
                 yield path, path.stat()
 
