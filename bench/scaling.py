@@ -55,10 +55,10 @@ def of_whole(
     """What was measured and what the rest would take; several processes share the rest.
 
     Where there are several, the shapes that were not met are not charged, since nobody knows which
-    process would meet them: that is in the peer's favour.
+    process would meet them.
     """
     every, done = workload.candidates, set(part.candidates)
-    later = _cost_of_later(fits)
+    later = _cost_of_later(fits, n_jobs)
     missing = [workload.n_folds - part.n_folds * (n in done) for n in range(len(every))]
     rest = sum(n * later(workload.steps_of(c)) for n, c in zip(missing, every, strict=True))
     if n_jobs == 1:
@@ -77,17 +77,11 @@ def _shapes(workload: Workload, candidates: Sequence[dict[str, Any]]) -> set[Any
     return {shape_of(workload, candidate) for candidate in candidates}
 
 
-def _cost_of_later(fits: Sequence[Fit]) -> _Line:
-    """Where each process met each shape once, the cheapest fits count: in the peer's favour."""
-    later = [fit for fit in fits if not fit.is_new] or _cheapest(fits)
+def _cost_of_later(fits: Sequence[Fit], n_jobs: int) -> _Line:
+    """Of several processes all fits count but the first of each: few would be later ones."""
+    later = [fit for fit in fits if not fit.is_new] if n_jobs == 1 else []
+    later = later or [fit for fit in fits if not fit.is_first] or list(fits)
     return _line([fit.steps for fit in later], [fit.seconds for fit in later])
-
-
-def _cheapest(fits: Sequence[Fit]) -> list[Fit]:
-    """One for each number of steps, without the first of each process if others are there."""
-    others = [fit for fit in fits if not fit.is_first] or list(fits)
-    dearest_first = sorted(others, key=lambda fit: -fit.seconds)
-    return list({fit.steps: fit for fit in dearest_first}.values())
 
 
 def _surcharge(fits: Sequence[Fit], later: _Line) -> float:

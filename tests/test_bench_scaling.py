@@ -81,11 +81,11 @@ def test_the_first_fit_is_told_by_its_time_and_not_by_its_place() -> None:
 
 
 def test_two_processes_share_the_rest_and_are_charged_no_shapes() -> None:
-    """Each meets both shapes, so that no fit is a later one: the cheapest counts."""
+    """All count alike but the first of each, whether a process has met their shape or not."""
     work, part = WORKLOADS["tutorial"], parts.Part((0, 4), 2)
     rows = [[(0.0, 6.0), (0.0, 7.0)], [(6.0, 9.0), (7.0, 9.0)]]
     outcome = {"spans": rows, "processes": [[1, 2], [1, 2]], "seconds": 9.0}
-    assert _told(work, part, outcome, n_jobs=2) == 9.0 + 14 * 2.0 / 2
+    assert _told(work, part, outcome, n_jobs=2) == 9.0 + 14 * 2.5 / 2
 
 
 def test_noise_makes_no_fit_cheaper_for_its_steps() -> None:
