@@ -1,12 +1,14 @@
 """How an epoch goes through its rows: whole batches, and a short last one.
 
 A short batch is a step of its own shape, as in Keras's own ``fit`` (:class:`Steps`), or the same
-step with the rows that it lacks left out (:class:`OneStep`).
+step with the rows that it lacks left out (:class:`OneStep`). The loop over the batches is the same
+for one fit and for many: it is the steps in it that are done for many at once (:class:`Lanes`).
+A loop that were itself mapped over fits would be traced several times.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -22,12 +24,59 @@ from .work import Work
 Logs = dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Lanes:
+    """One fit, or many in lanes: then their states have a first axis, of ``number`` fits.
+
+    ``own_orders``: each has an order of its own, and the cut orders have that axis too. Data and
+    counts do not have it, nor have the metrics that an epoch begins with.
+    """
+
+    number: int | None = None
+    own_orders: bool = True
+
+    def each(self, function: Callable[..., Any], *axes: Any) -> Callable[..., Any]:
+        """A function of one fit as one of all; ``axes`` is None for what they have in common."""
+        return function if self.number is None else jax.vmap(function, in_axes=axes)
+
+    def room(self, like: Any) -> Any:
+        """Zeros like these of one fit."""
+        shape = (*self._first, *like.shape)
+        return jnp.zeros(shape, like.dtype)
+
+    def begun(self, state: State) -> State:
+        """The state at the beginning of an epoch, with metrics for each fit."""
+        metrics = [jnp.broadcast_to(one, (*self._first, *one.shape)) for one in state.metrics]
+        return state._replace(metrics=metrics)
+
+    def batch_by_batch(self, parts: Any) -> Any:
+        """Cut orders with the batches on the first axis."""
+        has_lanes = self.number is not None and self.own_orders
+        return jnp.moveaxis(parts, 1, 0) if has_lanes else parts
+
+    def fit_by_fit(self, losses: Any) -> Any:
+        """Losses, which have the batches on their first axis, with it behind that of fits."""
+        return losses if self.number is None else jnp.moveaxis(losses, 0, 1)
+
+    @property
+    def orders(self) -> Any:
+        """The axis of fits that rows of a batch have."""
+        return 0 if self.own_orders else None
+
+    @property
+    def _first(self) -> tuple[int, ...]:
+        return () if self.number is None else (self.number,)
+
+
+ALONE = Lanes()
+STATES: Any = State(0, 0, 0, 0, 0)  # type: ignore[arg-type]
+
+
 class Batching(Protocol):
-    """One epoch of one fit, as a function of the rows of each batch.
+    """One epoch, as a function of the rows of each batch.
 
     ``cut`` makes arrays of an epoch's order, with room for so many batches; ``counts`` are the same
-    in each epoch, and equal for all fits of a program. ``axes`` tells ``jax.vmap`` which have a
-    first axis of fits, where orders have it.
+    in each epoch, and equal for all fits of a program.
     """
 
     @property
@@ -51,10 +100,14 @@ class Batching(Protocol):
 
     def counts(self, n_rows: int, size: int) -> tuple[Any, ...]: ...
 
-    def axes(self, own: Any) -> tuple[Any, Any]: ...
-
     def epoch(
-        self, state: State, which: Any, parts: Sequence[Any], counts: Sequence[Any], data: Any
+        self,
+        state: State,
+        which: Any,
+        parts: Sequence[Any],
+        counts: Sequence[Any],
+        data: Any,
+        lanes: Lanes = ALONE,
     ) -> tuple[State, Logs, Any]:
         """The state after it, the logs of the last batch, and the loss after each.
 
@@ -100,26 +153,35 @@ class Steps:
     def counts(self, n_rows: int, size: int) -> tuple[Any, ...]:
         return ()
 
-    def axes(self, own: Any) -> tuple[Any, Any]:
-        return (own, own), ()
-
     def epoch(
-        self, state: State, which: Any, parts: Sequence[Any], counts: Sequence[Any], data: Any
+        self,
+        state: State,
+        which: Any,
+        parts: Sequence[Any],
+        counts: Sequence[Any],
+        data: Any,
+        lanes: Lanes = ALONE,
     ) -> tuple[State, Logs, Any]:
         batches, rest = parts
         logs: Logs = {}
         losses = []
+
+        def on_rows(step: TracedStep) -> Callable[..., Any]:
+            def one(state: State, which: Any, rows: Any) -> Any:
+                return step(state, _batch(data, which, rows))
+
+            of_all = lanes.each(one, STATES, 0, lanes.orders)
+            return lambda state, rows: of_all(state, which, rows)
+
+        state = lanes.begun(state)
         if self.whole is not None:
-            whole = self.whole
-            state, every = jax.lax.scan(
-                lambda s, rows: whole(s, _batch(data, which, rows)), state, batches
-            )
+            state, every = jax.lax.scan(on_rows(self.whole), state, lanes.batch_by_batch(batches))
             logs = {name: values[-1] for name, values in every.items()}
             losses.append(every["loss"])
         if self.rest is not None:
-            state, logs = self.rest(state, _batch(data, which, rest))
+            state, logs = on_rows(self.rest)(state, rest)
             losses.append(logs["loss"][None])
-        return state, logs, jnp.concatenate(losses)
+        return state, logs, lanes.fit_by_fit(jnp.concatenate(losses))
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,29 +226,38 @@ class OneStep:
     def counts(self, n_rows: int, size: int) -> tuple[Any, ...]:
         return (np.int32(-(-n_rows // size)),)
 
-    def axes(self, own: Any) -> tuple[Any, Any]:
-        return (own,), (None,)
-
     def epoch(
-        self, state: State, which: Any, parts: Sequence[Any], counts: Sequence[Any], data: Any
+        self,
+        state: State,
+        which: Any,
+        parts: Sequence[Any],
+        counts: Sequence[Any],
+        data: Any,
+        lanes: Lanes = ALONE,
     ) -> tuple[State, Logs, Any]:
         (rows,), (n_batches,), settings = parts, counts, state.settings
+        rows = lanes.batch_by_batch(rows)
         end = self.first + self.several
         for_whole, for_last = settings[self.first : end], settings[end : end + self.several]
+
+        def one(state: State, which: Any, rows: Any) -> Any:
+            state, logs = self.step(state, _batch(data, which, rows))
+            return replace_settings(state, ()), logs
+
+        of_all = lanes.each(one, STATES, 0, lanes.orders)
 
         def another(number: Any, carry: Any) -> Any:
             state, _, losses = carry
             is_last = number == n_batches - 1
             told = [jnp.where(is_last, b, a) for a, b in zip(for_whole, for_last, strict=True)]
-            batch = _batch(data, which, rows[number])
-            state, logs = self.step(replace_settings(state, told), batch)
-            return replace_settings(state, ()), logs, losses.at[number].set(logs["loss"])
+            state, logs = of_all(replace_settings(state, told), which, rows[number])
+            return state, logs, losses.at[number].set(logs["loss"])
 
-        logs = {name: jnp.zeros(one.shape, one.dtype) for name, one in self.logs_like.items()}
-        losses = jnp.zeros((rows.shape[0],), logs["loss"].dtype)
-        carry = (replace_settings(state, ()), logs, losses)
+        logs = {name: lanes.room(one) for name, one in self.logs_like.items()}
+        losses = jnp.zeros((rows.shape[0], *logs["loss"].shape), logs["loss"].dtype)
+        carry = (lanes.begun(replace_settings(state, ())), logs, losses)
         state, logs, losses = jax.lax.fori_loop(0, n_batches, another, carry)
-        return replace_settings(state, settings), logs, losses
+        return replace_settings(state, settings), logs, lanes.fit_by_fit(losses)
 
 
 def replace_settings(state: State, settings: Sequence[Any]) -> State:

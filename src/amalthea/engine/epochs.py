@@ -1,7 +1,7 @@
 """One epoch as a program, in three forms.
 
 ``stacked``
-    All fits of a cohort in one loop on the device: ``jax.vmap`` over their states.
+    All fits of a cohort in one loop on the device, whose steps are mapped over their states.
 ``loop``
     One fit, in one loop on the device.
 ``steps``
@@ -15,12 +15,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
-import jax
 import numpy as np
 
-from .batching import Batching, Logs, Steps
+from .batching import Batching, Lanes, Logs, Steps
 from .data import Pool
 from .programs import Effort, Programs
 from .reached import Reached
@@ -63,8 +63,7 @@ def stacked_epoch(
     """``state`` and results have a first axis of fits; the metrics in ``state`` have none."""
     data, which = tools.pool.stacked(rows)
     counts = batching.counts(len(rows[0]), sizes[0])
-    axes: Any = (State(0, 0, 0, None, 0), 0, *batching.axes(0), None)  # type: ignore[arg-type]
-    function = jax.vmap(batching.epoch, in_axes=axes)
+    function = partial(batching.epoch, lanes=Lanes(len(rows)))
 
     def arguments(state: State, orders: Orders) -> tuple[Any, ...]:
         asked = list(zip(map(id, orders), sizes, strict=True))

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .batching import Batching, Logs, OneStep
+from .batching import ALONE, Batching, Lanes, Logs, OneStep
 from .data import addresses, bytes_of_rows
 from .epochs import Orders, Tools
 from .rows import Rows
@@ -60,27 +61,17 @@ class Run:
         self.most = most = shape.most
         self.one_order = training.one_order or not stacked
         self._training, self._lanes = training, () if self.one_order else (lanes,)
-        train, test = structure.train, structure.test
+        self._train = structure.train
         self._fixed: tuple[Any, ...] = (
             *_on_device(training, shape, tools, stacked),
-            train.counts(training.n_rows, training.sizes[0]),
+            self._train.counts(training.n_rows, training.sizes[0]),
         )
-        self._train = train
-        axes: tuple[Any, ...] = (_STATES, train.axes(None if self.one_order else 0)[0])
-        axes += (None, 0, train.axes(None)[1])
-        if held and test is not None:
-            orders = [np.arange(len(rows)) for rows in held.rows]
-            cut = [test.cut(o, size, 0) for o, size in zip(orders, held.sizes, strict=True)]
-            parts = (
-                tuple(np.stack(group) for group in zip(*cut, strict=True)) if stacked else cut[0]
-            )
-            counts = test.counts(held.n_rows, held.sizes[0])
-            self._fixed += (*_on_device(held, None, tools, stacked), parts, counts)
-            axes += (None, 0, *test.axes(0))
+        if held and structure.test is not None:
+            self._fixed += _of_validation(structure.test, held, tools, stacked)
         else:
             self._fixed += (None, None, (), ())
-            axes += (None, None, None, None)
-        function = _epochs(structure, axes if stacked else None, most)
+        in_lanes = Lanes(lanes, not self.one_order) if stacked else ALONE
+        function = _epochs(structure, in_lanes, most)
         example = [[np.arange(len(rows)) for rows in self._of_orders(training.rows)]]
         key = ("run", stacked, most, structure.key)
         self._program = tools.prepare(key, function, *self._arguments(state, example))
@@ -156,7 +147,13 @@ class Side:
         return own.with_rows(more, -(-more // size))
 
 
-_STATES: Any = State(0, 0, 0, None, 0)  # type: ignore[arg-type]
+def _of_validation(test: Batching, held: Side, tools: Tools, stacked: bool) -> tuple[Any, ...]:
+    """What a look at the rows to validate on takes: these, and how they are cut, in their order."""
+    orders = [np.arange(len(rows)) for rows in held.rows]
+    cut = [test.cut(o, size, 0) for o, size in zip(orders, held.sizes, strict=True)]
+    parts = tuple(np.stack(group) for group in zip(*cut, strict=True)) if stacked else cut[0]
+    counts = test.counts(held.n_rows, held.sizes[0])
+    return (*_on_device(held, None, tools, stacked), parts, counts)
 
 
 def _on_device(side: Side, shape: RunShape | None, tools: Tools, stacked: bool) -> tuple[Any, Any]:
@@ -174,38 +171,35 @@ def _filled(parts: Sequence[np.ndarray], most: int, lanes: tuple[int, ...]) -> n
     return filled.reshape(most, *lanes, *shape)
 
 
-def _epochs(structure: Structure, axes: Any, most: int) -> Callable[..., Any]:
+def _epochs(structure: Structure, lanes: Lanes, most: int) -> Callable[..., Any]:
     """``n_epochs`` epochs, as a function of everything that differs between calls."""
-    test, stacked = structure.test, axes is not None
-    epoch = _with_validation(structure.train, test, structure.no_metrics)
-    if stacked:
-        epoch = jax.vmap(epoch, in_axes=axes)
+    test, no_metrics = structure.test, structure.no_metrics
+    epoch = _with_validation(structure, lanes)
+    stacked = lanes.number is not None
+
+    def begun(state: State) -> State:
+        """With metrics that an epoch changes; in lanes it has them only meanwhile."""
+        return state._replace(metrics=[] if stacked else no_metrics)
 
     def run(state: State, n_epochs: Any, parts: Any, *fixed: Any) -> tuple[State, Logs, Logs]:
-        lanes = (jax.tree.leaves(state[:3])[0].shape[0],) if stacked else ()
-
         def another(number: Any, carry: Any) -> Any:
             state, *logs = carry
-            state = state._replace(metrics=structure.no_metrics)
             state, *new = epoch(state, jax.tree.map(lambda part: part[number], parts), *fixed)
             state = state._replace(metrics=[] if stacked else state.metrics)
             return state, *jax.tree.map(lambda all, one: all.at[number].set(one), logs, new)
 
-        logs = [
-            _room(steps.logs_like, (most, *lanes)) for steps in (structure.train, test) if steps
-        ]
-        logs += [{}] * (2 - len(logs))
-        state = state._replace(metrics=[] if stacked else structure.no_metrics)
-        result: tuple[State, Logs, Logs] = jax.lax.fori_loop(0, n_epochs, another, (state, *logs))
+        logs = [_room(steps, lanes, most) for steps in (structure.train, test)]
+        result: tuple[State, Logs, Logs] = jax.lax.fori_loop(
+            0, n_epochs, another, (begun(state), *logs)
+        )
         return result
 
     return run
 
 
-def _with_validation(
-    train: Batching, test: Batching | None, no_metrics: Sequence[Any]
-) -> Callable[..., Any]:
-    """One epoch of one fit, and a look at the rows that it validates on."""
+def _with_validation(structure: Structure, lanes: Lanes) -> Callable[..., Any]:
+    """One epoch, and a look at the rows to validate on."""
+    train, test = structure.train, structure.test
 
     def epoch(
         state: State,
@@ -218,15 +212,21 @@ def _with_validation(
         held_parts: Any,
         held_counts: Any,
     ) -> tuple[State, Logs, Logs]:
-        state, logs, _ = train.epoch(state, which, parts, counts, data)
+        state = state._replace(metrics=structure.no_metrics)
+        state, logs, _ = train.epoch(state, which, parts, counts, data, lanes)
         if test is None:
             return state, logs, {}
-        state = state._replace(metrics=list(no_metrics))
-        state, of_held, _ = test.epoch(state, which_held, held_parts, held_counts, held)
+        state = state._replace(metrics=structure.no_metrics)
+        by_itself = replace(lanes, own_orders=True)
+        state, of_held, _ = test.epoch(state, which_held, held_parts, held_counts, held, by_itself)
         return state, logs, of_held
 
     return epoch
 
 
-def _room(logs: Logs, axes: tuple[int, ...]) -> Logs:
-    return {name: jnp.zeros((*axes, *one.shape), one.dtype) for name, one in logs.items()}
+def _room(steps: Batching | None, lanes: Lanes, most: int) -> Logs:
+    """For the logs of so many epochs."""
+    if steps is None:
+        return {}
+    logs = {name: lanes.room(one) for name, one in steps.logs_like.items()}
+    return {name: jnp.zeros((most, *one.shape), one.dtype) for name, one in logs.items()}
