@@ -100,7 +100,7 @@ class Cutting:
     def _woven(self, members: _Group) -> list[Part]:
         """Members whose rows are alike, and which may be rounded otherwise."""
         plain = grouped(members, lambda member: skeleton(member.structure))
-        small = [group for group in plain if self._may_stack(group)]
+        small = self._with_family([group for group in plain if self._may_stack(group)])
         small.sort(key=lambda group: work_of_epoch(group[0].structure, group[0]).elements)
         parts = [part for group in plain if group not in small for part in self._by_one(group)]
         for group in self._cheapest(small):
@@ -115,7 +115,13 @@ class Cutting:
     def _may_stack(self, group: _Group) -> bool:
         if self._forced is not None:
             return self._forced == "stacked"
-        return may_stack(group[0].structure, group[0]) and self._family(group) is not None
+        return may_stack(group[0].structure, group[0])
+
+    def _with_family(self, groups: list[_Group]) -> list[_Group]:
+        """Those that can be woven at all; what can be woven together need not be tried alone."""
+        if self._forced is not None or self._family([m for group in groups for m in group]):
+            return groups
+        return [group for group in groups if self._family(group) is not None]
 
     def _stacked(self, family: Family, group: _Group) -> list[Part]:
         """Fits with equally many batches in a program; all these programs are one, if they can."""
@@ -200,6 +206,8 @@ class Cutting:
         return seconds_together(family.structure, members) if family else float("inf")
 
     def _family(self, members: _Group) -> Family | None:
+        if not members:
+            return None
         return self._families.of([member.structure for member in members], one_step=True)
 
     def _formed(self, family: Family, members: _Group) -> list[Part]:

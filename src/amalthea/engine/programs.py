@@ -1,8 +1,8 @@
 """Traced steps, and the compiled programs made of them.
 
 Whether two models are the same to the compiler is judged by the program that their steps trace to:
-its text, the constants in it, and the form of what it takes and returns. Names do not enter it, and
-whatever a layer does that its config does not tell, does.
+its equations, the constants in it, and the form of what it takes and returns. Names do not enter
+it, and whatever a layer does that its config does not tell, does.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from enum import IntEnum
-from functools import cached_property, partial
+from functools import partial
 from threading import Lock
 from typing import Any
 
@@ -22,7 +22,7 @@ import jax
 import numpy as np
 from jax.extend.core import jaxpr_as_fun
 
-from .lifting.flat import Flat, flatten
+from .lifting.flat import Flat, NotWoven, flatten
 from .stored_programs import StoredPrograms
 from .work import Work, work_of
 
@@ -81,31 +81,20 @@ class TracedStep:
     frame: Any  # shapes, types and names of a row of its batches, and of its logs
     n_rows: int  # of a batch
     _call: Callable[..., Any]
-    _program: Any = None
+    flat: Flat | None = None  # where it can be written out as a list of equations
 
     def __call__(self, *arguments: Any) -> Any:
         return self._call(*arguments)
-
-    @cached_property
-    def flat(self) -> Flat:
-        """Written out as a list of equations."""
-        return flatten(self._program)
 
 
 def trace(function: Callable[..., Any], *arguments: Any) -> TracedStep:
     traced = jax.jit(function).trace(*arguments)
     program, result = traced.jaxpr, jax.tree.structure(traced.out_info)
-    text = str(program)
-    digest = hashlib.sha256(text.encode())
-    if " at 0x" in text:  # an address, which another process uses for something else
+    work, flat = work_of(program), _flat_or_none(program)
+    digest = hashlib.sha256((flat.key if flat else _key_of(program)).encode())
+    digest.update(f"{made_by()} {jax.tree.structure(arguments)} {result}".encode())
+    if flat and flat.has_address:
         digest.update(_THIS_PROCESS)
-    digest.update(str(made_by()).encode())
-    digest.update(f"{jax.tree.structure(arguments)} {result}".encode())
-    for constant in _constants(program):
-        array = _numbers_of(constant)
-        digest.update(f"{array.dtype}{array.shape}".encode())
-        digest.update(array.tobytes())
-    work = work_of(program)
     if work.calls_host:  # which function, the text does not tell
         digest.update(uuid.uuid4().bytes)
     like = jax.tree.map(lambda out: jax.ShapeDtypeStruct(out.shape, out.dtype), traced.out_info)
@@ -118,7 +107,27 @@ def trace(function: Callable[..., Any], *arguments: Any) -> TracedStep:
     rows = tuple((leaf.shape[1:], str(leaf.dtype)) for leaf in data)
     logs = tuple((leaf.shape, str(leaf.dtype)) for leaf in jax.tree.leaves(like[1:]))
     frame = rows, logs, str(jax.tree.structure((arguments[1:], like[1:])))
-    return TracedStep(digest.hexdigest(), work, like, frame, data[0].shape[0], step, program)
+    return TracedStep(digest.hexdigest(), work, like, frame, data[0].shape[0], step, flat)
+
+
+def _flat_or_none(program: Any) -> Flat | None:
+    try:
+        return flatten(program)
+    except NotWoven:
+        return None
+
+
+def _key_of(program: Any) -> str:
+    """Of a program that cannot be written out: by all of its text and its constants."""
+    text = str(program)
+    digest = hashlib.sha256(text.encode())
+    if " at 0x" in text:  # an address, which another process uses for something else
+        digest.update(_THIS_PROCESS)
+    for constant in _constants(program):
+        array = _numbers_of(constant)
+        digest.update(f"{array.dtype}{array.shape}".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
 
 
 def made_by() -> list[Any]:

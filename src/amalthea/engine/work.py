@@ -8,6 +8,8 @@ from math import prod
 from typing import Any
 
 _HALVES = ("bfloat16", "float16")
+_NOT_PLAIN = frozenset({"dot_general", "conv_general_dilated"})
+_BYTES_OF_HALF = 2
 
 
 @dataclass(frozen=True)
@@ -48,13 +50,27 @@ class Work:
 
 def work_of(program: Any) -> Work:
     """Loops count as often as they run where that is known, and once where it is not."""
+    plain = written = 0
     total = Work()
     for equation in getattr(program, "jaxpr", program).eqns:
+        name, gives = equation.primitive.name, [out.aval for out in equation.outvars]
+        outputs = [(out.shape, out.dtype) for out in gives if hasattr(out, "shape")]
+        if _is_plain(name, equation.params, outputs):
+            plain += 1
+            written += sum(prod(shape) for shape, _ in outputs)
+            continue
         takes = [getattr(one.aval, "shape", ()) for one in equation.invars]
-        gives = [out.aval for out in equation.outvars if hasattr(out.aval, "shape")]
-        outputs = [(out.shape, out.dtype) for out in gives]
-        total += work_of_one(equation.primitive.name, equation.params, takes, outputs)
-    return total
+        total += work_of_one(name, equation.params, takes, outputs)
+    return total + Work(plain, written)
+
+
+def _is_plain(name: str, parameters: Mapping[str, Any], gives: Sequence[tuple[Any, Any]]) -> bool:
+    """Whether it does no more than write each number of its results, and none in 16 bits."""
+    if name in _NOT_PLAIN or "callback" in name:
+        return False
+    if any(dtype.itemsize == _BYTES_OF_HALF for _, dtype in gives):
+        return False
+    return not _programs_in(parameters)
 
 
 def work_of_one(

@@ -15,7 +15,7 @@ from ..batching import Batching, OneStep, Steps, replace_settings
 from ..programs import TracedStep, made_by
 from ..steps import State
 from ..structures import Structure
-from .flat import NotWoven
+from .flat import Flat, NotWoven
 from .graph import Graph, Numbers
 from .places import AS_IT_IS, InFamily, Place, slots
 from .weaving import Slot, weave
@@ -119,19 +119,16 @@ def family_of(structures: Sequence[Structure], one_step: bool = False) -> Family
 
 def can_be_woven(structure: Structure) -> bool:
     """Whether its steps can be looked into, call nobody, and are rounded where the trace says."""
-    try:
-        return not any(
-            step.work.calls_host or step.work.halves or not step.flat
-            for step in _all_steps(structure)
-            if step
-        )
-    except NotWoven:
-        return False
+    return not any(
+        step.work.calls_host or step.work.halves or step.flat is None
+        for step in _all_steps(structure)
+        if step
+    )
 
 
 def skeleton(structure: Structure) -> Hashable:
     """Equal for structures that differ in scalars alone."""
-    programs = (step.flat.skeleton if step else None for step in _all_steps(structure))
+    programs = (_flat(step).skeleton if step else None for step in _all_steps(structure))
     return frame(structure), *programs
 
 
@@ -149,6 +146,12 @@ def frame(structure: Structure, one_step: bool = False) -> Hashable:
 def _all_steps(structure: Structure) -> list[TracedStep | None]:
     batchings = [structure.train, *([structure.test] if structure.test else [])]
     return [step for one in map(_traced, batchings) for step in (one.whole, one.rest)]
+
+
+def _flat(step: TracedStep) -> Flat:
+    if step.flat is None:
+        raise NotWoven("a step that cannot be written out")
+    return step.flat
 
 
 def _traced(batching: Batching) -> Steps:
@@ -212,7 +215,7 @@ class _Steps:
         takes, gives = self._arguments(variants)
         numbers = Numbers(len(variants))
         graph = Graph(numbers)
-        results = weave([step.flat for step in steps], takes, gives, graph)
+        results = weave([_flat(step) for step in steps], takes, gives, graph)
         text = str((graph.text(results), numbers.kinds, made_by()))
         key = hashlib.sha256(text.encode()).hexdigest()
         call, work = graph.function(results)
@@ -242,7 +245,7 @@ class _Steps:
                 offset + len(getattr(self._states[n], name))
                 for offset, (n, _) in zip(offsets, variants, strict=True)
             ]
-        program = variants[0][1].flat
+        program = _flat(variants[0][1])
         for place in range(len(program.takes) - offsets[0]):
             takes.append(Slot(tuple(offset + place for offset in offsets)))
         for place in range(len(program.gives) - offsets[0]):

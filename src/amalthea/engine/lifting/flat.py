@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import jax
@@ -80,19 +80,18 @@ class Equation:
         return str(self.primitive.name)
 
     @cached_property
-    def text(self) -> str:
+    def text(self) -> tuple[tuple[str, str], ...]:
         """The parameters, spelled out."""
-        return str(sorted(self.parameters.items(), key=lambda named: named[0]))
+        return tuple((name, str(self.parameters[name])) for name in sorted(self.parameters))
 
     @cached_property
     def signature(self) -> tuple[Any, ...]:
         """What it does, whatever the sizes of its arrays."""
-        left_out = _SHAPES.get(self.name, set())
-        named = sorted(self.parameters.items())
+        left_out = _SHAPES.get(self.name, ())
         return (
             self.name,
-            tuple((name, str(value)) for name, value in named if name not in left_out),
-            tuple((len(a.shape), str(a.dtype)) for a in (*self.takes, *self.gives)),
+            tuple(named for named in self.text if named[0] not in left_out),
+            tuple((len(a.shape), a.dtype) for a in (*self.takes, *self.gives)),
             tuple(isinstance(atom, Number) for atom in self.inputs),
         )
 
@@ -122,17 +121,46 @@ class Flat:
         digest = hashlib.sha256(f"{self.takes}{self.gives}".encode())
         for constant in self.constants:
             digest.update(f"{constant.dtype}{constant.shape}".encode() + constant.tobytes())
-        for equation in self.equations:
-            atoms = [_spelled(atom) for atom in equation.inputs]
-            digest.update(f"{equation.name}{equation.text}{atoms}{equation.outputs}".encode())
-        digest.update(str([_spelled(atom) for atom in self.results]).encode())
+        digest.update(self._text.encode())
         return digest.hexdigest()
 
+    @cached_property
+    def key(self) -> str:
+        """Equal for programs that do the same."""
+        digest = hashlib.sha256(self.skeleton.encode())
+        for atoms in (*(equation.inputs for equation in self.equations), self.results):
+            for atom in atoms:
+                if isinstance(atom, Number):
+                    digest.update(np.asarray(atom.value).tobytes())
+        return digest.hexdigest()
 
-def _spelled(atom: Atom) -> Any:
-    if isinstance(atom, Number):
-        return np.shape(atom.value), str(atom.dtype), atom.weak
-    return atom
+    @property
+    def has_address(self) -> bool:
+        """Whether an object is only told by where it is, which another process uses otherwise."""
+        return " at 0x" in self._text
+
+    @cached_property
+    def _text(self) -> str:
+        spelled = [
+            f"{equation.name}{equation.text}{_spelled(equation.inputs)}{equation.outputs}"
+            for equation in self.equations
+        ]
+        return "\n".join([*spelled, _spelled(self.results)])
+
+
+def _spelled(atoms: Sequence[Atom]) -> str:
+    """Values by their number, and of what is written into the program the form."""
+    return ",".join(
+        f"{np.shape(atom.value)}{_name(atom.dtype)}{atom.weak}"
+        if isinstance(atom, Number)
+        else str(atom)
+        for atom in atoms
+    )
+
+
+@lru_cache
+def _name(dtype: Any) -> str:
+    return str(dtype)
 
 
 def flatten(program: ClosedJaxpr) -> Flat:
