@@ -168,7 +168,7 @@ def request_of(optimizer: Any, n_rows: int = 8) -> FitRequest:
     model = build()
     model.compile(optimizer, loss="sparse_categorical_crossentropy")
     rows = Rows(np.zeros((n_rows, 4), "float32"), np.zeros((n_rows,), "int32"), None)
-    alike = likeness(model, variables_of(model)) or Likeness((type(optimizer),))
+    alike = likeness(model, variables_of(model)) or Likeness((type(optimizer),), ())
     return FitRequest(model, rows, seed=0, epochs=1, keeps_model=True, likeness=alike)
 
 
@@ -176,9 +176,11 @@ def request_of(optimizer: Any, n_rows: int = 8) -> FitRequest:
 def test_a_known_optimizer_begins_as_if_it_had_been_built(name: str) -> None:
     structures, first = Structures(), request_of(OPTIMIZERS[name]())
     for n_rows in (8, 5):  # the second finds the optimizer built
-        structures.of_fit(replace(first, training=cut(first.training, n_rows)), n_rows)
+        of_size = replace(first, training=cut(first.training, n_rows))
+        structures.of_fit(of_size, structures.likeness_of(of_size, {}))
     for n_rows in (8, 5):
-        _, state = structures.of_fit(request_of(OPTIMIZERS[name](), n_rows), n_rows)
+        request = request_of(OPTIMIZERS[name](), n_rows)
+        _, state = structures.of_fit(request, structures.likeness_of(request, {}))
         model = build()
         model.compile(OPTIMIZERS[name]())
         model.optimizer.build(model.trainable_variables)
@@ -199,7 +201,7 @@ def test_an_optimizer_that_begins_with_the_weights_is_built_each_time() -> None:
     structures = Structures()
     for _ in range(2):
         request = request_of(Remembers())
-        _, state = structures.of_fit(request, "of this likeness")
+        _, state = structures.of_fit(request, structures.likeness_of(request, {}))
         weights = [np.asarray(value) for value in state.trainable]
         for first, weight in zip(state.optimizer[-len(weights) :], weights, strict=True):
             np.testing.assert_array_equal(first, weight)

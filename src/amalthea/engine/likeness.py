@@ -9,18 +9,23 @@ initialisers were given: they are arguments too, or spent. Names are in it.
 Code can read what no attribute tells, so only objects and functions of Keras itself are spelled
 out. A model with anything else in it (a layer, loss or metric of one's own) has no likeness, and
 is traced each time.
+
+Some attributes of Keras's objects are but numbers to compute with (:data:`NUMBERS`), such as the
+rate of a dropout. Models that differ in these alone have one *form*.
 """
 
 from __future__ import annotations
 
 import functools
 import inspect
+import math
 import threading
 import types
 import weakref
 from collections.abc import Mapping
 from typing import Any
 
+import jax
 import keras
 import numpy as np
 
@@ -38,9 +43,34 @@ _LEFT_BY_FIT = frozenset(
     {"history", "stop_training", "train_function", "test_function", "predict_function"}
 )
 _OF_KERAS = ("keras.", "jax.", "jax._src")
+_AGAIN, _NUMBER = object(), object()
 
-
-_AGAIN = object()
+Between = tuple[float, float]  # these two are left out, since with them something else is computed
+_ANY: Between = (0.0, math.inf)
+_SHARE: Between = (0.0, 1.0)
+_L, _R, _C = keras.layers, keras.regularizers, keras.constraints
+_OF_ANY_OPTIMIZER: dict[str, Between] = {
+    **dict.fromkeys(("weight_decay", "clipnorm", "global_clipnorm", "clipvalue"), _ANY),
+    **dict.fromkeys(("beta_1", "beta_2", "rho", "momentum", "ema_momentum"), _SHARE),
+    "epsilon": _ANY,
+}
+NUMBERS: dict[type, dict[str, Between]] = {
+    _L.Dropout: {"rate": _SHARE},
+    _L.SpatialDropout1D: {"rate": _SHARE},
+    _L.SpatialDropout2D: {"rate": _SHARE},
+    _L.SpatialDropout3D: {"rate": _SHARE},
+    _L.GaussianDropout: {"rate": _SHARE},
+    _L.GaussianNoise: {"stddev": _ANY},
+    _L.LeakyReLU: {"negative_slope": _ANY},
+    _R.L2: {"l2": _ANY},
+    _R.L1L2: {"l1": _ANY, "l2": _ANY},
+    _C.MaxNorm: {"max_value": _ANY},
+    _C.MinMaxNorm: {"min_value": _ANY, "max_value": _ANY},
+    **{
+        getattr(keras.optimizers, name): _OF_ANY_OPTIMIZER
+        for name in ("SGD", "RMSprop", "Adagrad", "Adadelta", "Adam", "AdamW", "Adamax", "Nadam")
+    },
+}
 
 
 class _Unknown(Exception):
@@ -48,12 +78,19 @@ class _Unknown(Exception):
 
 
 class Likeness:
-    """Some thousand words, which are hashed once."""
+    """Some thousand words, which are hashed once, and the numbers that go with them."""
 
-    __slots__ = ("_hash", "_words")
+    __slots__ = ("_hash", "_words", "numbers")
 
-    def __init__(self, words: tuple[Any, ...]) -> None:
+    def __init__(self, words: tuple[Any, ...], numbers: tuple[float, ...]) -> None:
         self._words, self._hash = words, hash(words)
+        self.numbers = numbers
+
+    def form(self) -> Likeness:
+        """Equal for models that differ in their numbers alone."""
+        form = object.__new__(Likeness)
+        form._words, form._hash, form.numbers = self._words, self._hash, ()
+        return form
 
     def __hash__(self) -> int:
         return self._hash
@@ -61,7 +98,8 @@ class Likeness:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Likeness):
             return NotImplemented
-        return self._hash == other._hash and self._words == other._words
+        same = self._hash == other._hash and self.numbers == other.numbers
+        return same and self._words == other._words
 
 
 def likeness(model: keras.Model, variables: list[list[keras.Variable]]) -> Likeness | None:
@@ -74,12 +112,13 @@ def likeness(model: keras.Model, variables: list[list[keras.Variable]]) -> Liken
         spelling.add(model)
     except _Unknown:
         return None
-    return Likeness(tuple(spelling.words))
+    return Likeness(tuple(spelling.words), tuple(spelling.numbers))
 
 
 class _Spelling:
     def __init__(self, variables: list[list[keras.Variable]]) -> None:
         self.words: list[Any] = []
+        self.numbers: list[float] = []
         self._argument = {
             id(variable): (group, number)
             for group, members in enumerate(variables)
@@ -133,6 +172,8 @@ class _Spelling:
                 self.add(parameter.default)
         elif isinstance(thing, np.ndarray) and thing.dtype != object:
             words.append((thing.dtype, thing.shape, thing.tobytes()))
+        elif isinstance(thing, jax.Array) and _is_a_few_numbers(thing):
+            words.append((kind, thing.dtype, thing.weak_type, np.asarray(thing).tobytes()))
         elif isinstance(thing, _AS_IT_IS):
             words.append(thing)
         elif isinstance(thing, weakref.ref):
@@ -169,7 +210,24 @@ class _Spelling:
         if isinstance(thing, keras.initializers.Initializer):
             return
         spent = _LEFT_BY_FIT if isinstance(thing, keras.Model) else frozenset()
+        numbers = NUMBERS.get(type(thing), {})
         for name, value in vars(thing).items():
-            if name not in _NOT_READ and name not in spent:
-                self.words.append(name)
+            if name in _NOT_READ or name in spent:
+                continue
+            self.words.append(name)
+            if name in numbers and type(value) is float and _is_between(value, numbers[name]):
+                self.words.append(_NUMBER)
+                self.numbers.append(value)
+            else:
                 self.add(value)
+
+
+def _is_a_few_numbers(array: jax.Array) -> bool:
+    """Such as the factor of a regulariser, which is a constant of the program."""
+    traced = isinstance(array, jax.core.Tracer)
+    numeric = jax.dtypes.issubdtype(array.dtype, np.number)
+    return not traced and numeric and array.ndim == 0
+
+
+def _is_between(value: float, ends: Between) -> bool:
+    return ends[0] < value < ends[1]

@@ -15,6 +15,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from .alike import Seen
 from .batching import Steps
 from .choice import effort_for_predicting, in_parts, lanes_for, most_lanes, predicts_together
 from .data import Pool
@@ -25,7 +26,7 @@ from .programs import Effort, Programs, TracedStep
 from .requests import PredictRequest
 from .rows import Arrays, Rows, count_rows, leaves, map_arrays, take
 from .steps import State, state_to_predict
-from .structures import Seen, Structure, Structures
+from .structures import Structure, Structures
 
 MOST_BYTES_STACKED = 2**22  # of inputs: beyond, one model at a time reads them where they are
 

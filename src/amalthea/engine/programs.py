@@ -10,9 +10,9 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from functools import partial
 from threading import Lock
@@ -27,7 +27,7 @@ from .stored_programs import StoredPrograms
 from .work import Work, work_of
 
 PROGRAMS_KEPT = 256
-_THIS_PROCESS = uuid.uuid4().bytes
+_THIS_PROCESS = uuid.uuid4().hex
 # Settings of JAX that a step is traced or compiled by, where its text may not show them.
 _MADE_BY = (
     "jax_debug_infs",
@@ -82,32 +82,47 @@ class TracedStep:
     n_rows: int  # of a batch
     _call: Callable[..., Any]
     flat: Flat | None = None  # where it can be written out as a list of equations
+    _around: str = ""  # of the key, what the equations do not tell
 
     def __call__(self, *arguments: Any) -> Any:
         return self._call(*arguments)
+
+    def with_numbers(self, new: Mapping[int, Any]) -> TracedStep:
+        """As it would be traced if those scalars had other values."""
+        assert self.flat is not None
+        flat, result = self.flat.with_numbers(new), jax.tree.structure(self.result_like)
+        key = _digest(flat.key, self._around)
+        return replace(self, key=key, flat=flat, _call=_as_step(flat, result))
 
 
 def trace(function: Callable[..., Any], *arguments: Any) -> TracedStep:
     traced = jax.jit(function).trace(*arguments)
     program, result = traced.jaxpr, jax.tree.structure(traced.out_info)
     work, flat = work_of(program), _flat_or_none(program)
-    digest = hashlib.sha256((flat.key if flat else _key_of(program)).encode())
-    digest.update(f"{made_by()} {jax.tree.structure(arguments)} {result}".encode())
+    around = f"{made_by()} {jax.tree.structure(arguments)} {result}"
     if flat and flat.has_address:
-        digest.update(_THIS_PROCESS)
+        around += _THIS_PROCESS
     if work.calls_host:  # which function, the text does not tell
-        digest.update(uuid.uuid4().bytes)
+        around += uuid.uuid4().hex
     like = jax.tree.map(lambda out: jax.ShapeDtypeStruct(out.shape, out.dtype), traced.out_info)
-    call = jaxpr_as_fun(program)
-
-    def step(*given: Any) -> Any:
-        return jax.tree.unflatten(result, call(*jax.tree.leaves(given)))
-
     data = jax.tree.leaves(arguments[1:])
     rows = tuple((leaf.shape[1:], str(leaf.dtype)) for leaf in data)
     logs = tuple((leaf.shape, str(leaf.dtype)) for leaf in jax.tree.leaves(like[1:]))
     frame = rows, logs, str(jax.tree.structure((arguments[1:], like[1:])))
-    return TracedStep(digest.hexdigest(), work, like, frame, data[0].shape[0], step, flat)
+    key = _digest(flat.key if flat else _key_of(program), around)
+    call = _as_step(jaxpr_as_fun(program), result)
+    return TracedStep(key, work, like, frame, data[0].shape[0], call, flat, around)
+
+
+def _digest(*texts: str) -> str:
+    return hashlib.sha256("\n".join(texts).encode()).hexdigest()
+
+
+def _as_step(call: Callable[..., Any], result: Any) -> Callable[..., Any]:
+    def step(*given: Any) -> Any:
+        return jax.tree.unflatten(result, call(*jax.tree.leaves(given)))
+
+    return step
 
 
 def _flat_or_none(program: Any) -> Flat | None:
@@ -122,7 +137,7 @@ def _key_of(program: Any) -> str:
     text = str(program)
     digest = hashlib.sha256(text.encode())
     if " at 0x" in text:  # an address, which another process uses for something else
-        digest.update(_THIS_PROCESS)
+        digest.update(_THIS_PROCESS.encode())
     for constant in _constants(program):
         array = _numbers_of(constant)
         digest.update(f"{array.dtype}{array.shape}".encode())

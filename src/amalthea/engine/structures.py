@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 import weakref
 from collections import OrderedDict
 from collections.abc import Hashable, Iterator
@@ -14,14 +13,15 @@ import jax
 import keras
 import numpy as np
 
+from .alike import FORMS_KEPT, FitLike, Forms, Seen, rows_like, settings, shapes_of
 from .batches import EpochBatches, as_they_stand
 from .batching import Batching, Steps
 from .initial_values import initial_values
-from .likeness import Likeness, likeness
+from .known_steps import KnownSteps
 from .obstacles import NeedsKeras
-from .programs import TracedStep, made_by, trace
+from .programs import TracedStep, trace
 from .requests import FitRequest, PredictRequest
-from .rows import Arrays, Rows, in_keras_floats, leaves, map_arrays
+from .rows import Arrays, Rows, in_keras_floats, map_arrays
 from .seeding import resumed
 from .steadiness import is_steady
 from .steps import (
@@ -30,13 +30,9 @@ from .steps import (
     state_of,
     test_step,
     train_step,
-    variables_of,
 )
 
 STRUCTURES_KEPT = 1024
-LIKENESSES_KEPT = 256  # some 30 kB each
-Seen = dict[int, tuple[keras.Model, int | None]]  # the models of one call, by address
-_count = itertools.count()
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,43 +53,28 @@ class Structure:
 
 
 class Structures:
-    """Finds the structure of a request, by tracing only what no likeness tells."""
+    """Finds the structure of a request, and traces only what no likeness tells."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[Hashable, Any] = OrderedDict()
-        self._numbers: OrderedDict[Likeness, int] = OrderedDict()
-        # What an optimizer gets when it is built, where the likeness tells it.
-        self._slots: OrderedDict[Likeness | None, list[np.ndarray] | None] = OrderedDict()
+        self._forms, self._steps = Forms(), KnownSteps()
+        self._known: OrderedDict[Hashable, Structure] = OrderedDict()
+        self._begun: OrderedDict[Hashable, Structure] = OrderedDict()
+        # What an optimizer gets when it is built, where the form tells it.
+        self._slots: OrderedDict[int, list[np.ndarray] | None] = OrderedDict()
         self._own: weakref.WeakKeyDictionary[Any, OrderedDict[Hashable, Any]] = (
             weakref.WeakKeyDictionary()
         )
 
-    def likeness_of(self, request: FitRequest, seen: Seen) -> Hashable | None:
+    def likeness_of(self, request: FitRequest, seen: Seen) -> FitLike | None:
         """Equal for requests that are known, without tracing, to have one structure."""
-        number = self._number(request, seen)
-        return None if number is None else (number, _shapes_of_fit(request), *_settings())
-
-    def _number(self, request: FitRequest | PredictRequest, seen: Seen) -> int | None:
-        """The number of a model's likeness; None when it has none."""
-        model = request.model
-        if id(model) not in seen:
-            spelled = request.likeness or likeness(model, variables_of(model))
-            number = None
-            if spelled is not None:
-                number = self._numbers.get(spelled)
-                number = next(_count) if number is None else number
-                _keep(self._numbers, spelled, number, LIKENESSES_KEPT)
-            seen[id(model)] = model, number
-        return seen[id(model)][1]
+        return self._forms.of_fit(request, seen)
 
     def clear(self) -> None:
-        self._known.clear()
-        self._numbers.clear()
-        self._slots.clear()
-        self._own.clear()
+        for known in (self._forms, self._steps, self._known, self._begun, self._slots, self._own):
+            known.clear()
 
     def of_fit(
-        self, request: FitRequest, key: Hashable | None, all_variables: bool = False
+        self, request: FitRequest, key: FitLike | None, all_variables: bool = False
     ) -> tuple[Structure, State]:
         """The structure of a fit, and the state that it starts from.
 
@@ -101,25 +82,23 @@ class Structures:
         for who looks at them.
         """
         model = request.model
-        known = self._known.get(key) if key is not None else None
+        known = self._found(key)
         if known is None:
             with resumed(request.generators):
                 built, before = model.optimizer.built, list(model.optimizer.variables)
                 with initial_values():
                     create_variables(request)
                     _reset_metrics(model)
-                if request.likeness is not None and not built:
+                if request.likeness is not None and key is not None and not built:
                     slots = _slots_of(model.optimizer, before)
-                    _keep(self._slots, request.likeness, slots, LIKENESSES_KEPT)
+                    _keep(self._slots, key.model.form, slots, FORMS_KEPT)
                 state = state_of(model)
-                known = self._trace(request, state, of_keras=key is not None)
-            if key is not None:
-                _keep(self._known, key, known, STRUCTURES_KEPT)
+                known = self._trace(request, state, key)
             return known, state
         if all_variables:
             create_variables(request)
         elif not model.optimizer.built:
-            slots = self._slots.get(request.likeness) if request.keeps_model else None
+            slots = self._slots.get(key.model.form) if key and request.keeps_model else None
             if slots is not None:
                 state = state_of(model)
                 optimizer = [*state.optimizer, *slots]
@@ -128,34 +107,84 @@ class Structures:
                 model.optimizer.build(model.trainable_variables)
         return known, state_of(model)._replace(metrics=known.no_metrics)
 
+    def _found(self, key: FitLike | None) -> Structure | None:
+        """A structure that is known, or whose steps are."""
+        if key is None:
+            return None
+        known, begun = self._known.get(key), self._begun.get(key.beginning)
+        if known is None and begun is not None:
+            train = self._steps.steps("train", key.model, key.training)
+            held = key.validation
+            test = None if held is None else self._steps.steps("test", key.model, held)
+            if train is not None and (test is None) == (held is None):
+                known = _structure(train, test, begun.no_metrics, begun.metrics, begun.steady)
+        if known is not None:
+            _keep(self._known, key, known, STRUCTURES_KEPT)
+        return known
+
     def of_predict(self, request: PredictRequest, state: State, seen: Seen) -> Structure:
         """The step that predicts a batch, in the place of one that trains."""
-        model = request.model
-        number = self._number(request, seen)
+        model, alike = request.model, self._forms.of_model(request, seen)
         like = map_arrays(lambda array: in_keras_floats(array[:0]), request.x)
-        key = (request.batch_size, number, _shapes(like), *_settings())
+        shapes = shapes_of(like)
+        key = (request.batch_size, alike or settings(), shapes)
         # A model without a likeness keeps its steps, as Keras's keep their predict function.
-        known = self._known if number is not None else self._own.setdefault(model, OrderedDict())
+        known = self._known if alike is not None else self._own.setdefault(model, OrderedDict())
         structure: Structure | None = known.get(key)
         if structure is None:
-            x = _batch_like(Rows(request.x, None), request.batch_size)[0]
-            step = trace(lambda state, x: predict_step(model, state, x), state, x)
+
+            def traced() -> TracedStep:
+                x = _batch_like(Rows(request.x, None), request.batch_size)[0]
+                return trace(lambda state, x: predict_step(model, state, x), state, x)
+
+            step = self._steps.step("predict", alike, shapes, request.batch_size, traced)
             structure = Structure(step.key, Steps(step, None), None, [], [])
             _keep(known, key, structure, STRUCTURES_KEPT)
         return structure
 
-    def _trace(self, request: FitRequest, state: State, of_keras: bool) -> Structure:
-        model = request.model
-        train = _steps(train_step, model, state, request.training, request.batch_size)
+    def _trace(self, request: FitRequest, state: State, key: FitLike | None) -> Structure:
+        """Trace those of its steps that are not known."""
+        model, held = request.model, request.validation
+        alike = None if key is None else key.model
+
+        def steps(kind: str, step: Any, rows: Rows, batch_size: int) -> Steps:
+            like = rows_like(rows, batch_size)
+
+            def of_size(n_rows: int | None) -> TracedStep | None:
+                if n_rows is None:
+                    return None
+                batch = _batch_like(rows, n_rows)
+
+                def traced() -> TracedStep:
+                    return trace(lambda state, data: step(model, state, data), state, batch)
+
+                return self._steps.step(kind, alike, like.shapes, n_rows, traced)
+
+            return Steps(*map(of_size, like.sizes))
+
+        train = steps("train", train_step, request.training, request.batch_size)
         test = None
-        if request.validation is not None:
-            size = request.validation_batch_size
-            test = _steps(test_step, model, state, request.validation, size)
+        if held is not None:
+            test = steps("test", test_step, held, request.validation_batch_size)
         no_metrics = [np.asarray(value) for value in state.metrics]
-        parts = (train.key, test and test.key, [value.tobytes() for value in no_metrics])
-        key = hashlib.sha256(str(parts).encode()).hexdigest()
-        steady = of_keras and is_steady(model)
-        return Structure(key, train, test, no_metrics, list(model.metrics), steady)
+        steady = key is not None and is_steady(model)
+        structure = _structure(train, test, no_metrics, list(model.metrics), steady)
+        if key is not None:
+            _keep(self._known, key, structure, STRUCTURES_KEPT)
+            _keep(self._begun, key.beginning, structure, STRUCTURES_KEPT)
+        return structure
+
+
+def _structure(
+    train: Steps,
+    test: Steps | None,
+    no_metrics: list[np.ndarray],
+    metrics: list[Any],
+    steady: bool,
+) -> Structure:
+    parts = (train.key, test and test.key, [value.tobytes() for value in no_metrics])
+    key = hashlib.sha256(str(parts).encode()).hexdigest()
+    return Structure(key, train, test, no_metrics, metrics, steady)
 
 
 def _keep(known: OrderedDict[Any, Any], key: Hashable, value: Any, most: int) -> None:
@@ -216,17 +245,6 @@ def _metrics_of(model: keras.Model) -> Iterator[Any]:
         ahead.extend(getattr(metric, "metrics", ()))
 
 
-def _steps(step: Any, model: keras.Model, state: State, rows: Rows, batch_size: int) -> Steps:
-    def traced(n_rows: int) -> TracedStep | None:
-        if not n_rows:
-            return None
-        batch = _batch_like(rows, n_rows)
-        return trace(lambda state, data: step(model, state, data), state, batch)
-
-    whole = traced(batch_size) if len(rows) >= batch_size else None
-    return Steps(whole, traced(len(rows) % batch_size))
-
-
 def _batch_like(rows: Rows, n_rows: int) -> tuple[Arrays, ...]:
     """Arrays with the shapes and types of a batch, to trace a step on."""
 
@@ -236,32 +254,3 @@ def _batch_like(rows: Rows, n_rows: int) -> tuple[Arrays, ...]:
 
     parts = (rows.x, rows.y, rows.sample_weight)
     return tuple(map_arrays(one, part) for part in parts if part is not None)
-
-
-def _shapes_of_fit(request: FitRequest) -> Hashable:
-    rows, held = request.training, request.validation
-    validation = _rows_shape(held, request.validation_batch_size) if held else None
-    return _rows_shape(rows, request.batch_size), validation
-
-
-def _rows_shape(rows: Rows, batch_size: int) -> Hashable:
-    whole, rest = len(rows) >= batch_size, len(rows) % batch_size
-    parts = (rows.x, rows.y, rows.sample_weight)
-    return batch_size, whole, rest, *(_shapes(part) for part in parts)
-
-
-def _shapes(arrays: Arrays) -> Hashable:
-    structure = str(map_arrays(lambda _: None, arrays))
-    return structure, *((array.shape[1:], str(array.dtype)) for array in leaves(arrays))
-
-
-def _settings() -> tuple[Hashable, ...]:
-    """Settings of Keras and JAX that a trace reads, and no model tells."""
-    config = keras.config
-    return (
-        config.floatx(),
-        config.epsilon(),
-        config.image_data_format(),
-        config.is_flash_attention_enabled(),
-        str(made_by()),
-    )

@@ -16,6 +16,7 @@ from typing import Any
 import jax
 
 from .. import privates
+from .alike import FitLike, Seen
 from .cohorts import Cohort, Outcome
 from .costs import expected_seconds
 from .data import Pool, bytes_of_rows
@@ -25,7 +26,6 @@ from .members import Member, kind_of_member
 from .parts import Cutting
 from .plan import PlannedCohort
 from .requests import FitRequest, FitResult
-from .structures import Seen
 from .trajectories import way_of
 
 COMPILING_THREADS = 2
@@ -123,7 +123,7 @@ class Training:
                 cohort.n_programs = known.programs.compilations - before
                 self._cohorts.append(cohort)
 
-    def _member(self, request: FitRequest, key: Hashable | None, pool: Pool) -> Member:
+    def _member(self, request: FitRequest, key: FitLike | None, pool: Pool) -> Member:
         started = time.perf_counter()
         validation = request.validation and pool.shared(request.validation)
         request = replace(request, training=pool.shared(request.training), validation=validation)

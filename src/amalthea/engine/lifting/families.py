@@ -178,18 +178,34 @@ class _Steps:
 
     def one_step(self, all_steps: Sequence[Steps]) -> OneStep:
         """One step for all batches."""
-        variants = [(n, step) for n, one in enumerate(all_steps) for step in one.all]
+        variants: list[tuple[int, TracedStep]] = []
+        known: dict[Hashable, int] = {}  # structures that differ in their batches share steps
+
+        def variant_of(n: int, traced: TracedStep) -> int:
+            key = (traced.key, self._where(n))
+            if key not in known:
+                known[key] = len(variants)
+                variants.append((n, traced))
+            return known[key]
+
+        asked = [
+            [variant_of(n, traced) for traced in (one.all[0], one.all[-1])]
+            for n, one in enumerate(all_steps)
+        ]
         step, numbers = self._woven(variants)
         first = len(self._settings[0])
-        place = {(n, id(traced)): variant for variant, (n, traced) in enumerate(variants)}
-        for n, one in enumerate(all_steps):
-            for traced in (one.all[0], one.all[-1]):
-                self._settings[n] += numbers.of(place[n, id(traced)])
+        for own, its_variants in zip(self._settings, asked, strict=True):
+            for variant in its_variants:
+                own += numbers.of(variant)
         size = max(traced.n_rows for _, traced in variants)
         return OneStep(step, size, first, len(numbers.kinds))
 
     def places(self, structures: Sequence[Structure]) -> dict[str, Place]:
         return {one.key: self._place(n) for n, one in enumerate(structures)}
+
+    def _where(self, n: int) -> Hashable:
+        """Where the state of a model stands in that of the family."""
+        return tuple(slot.places[n] for name in _GROUPS for slot in self._slots[name])
 
     def _settled(self, steps: Sequence[TracedStep | None]) -> TracedStep | None:
         variants = [(n, step) for n, step in enumerate(steps) if step is not None]

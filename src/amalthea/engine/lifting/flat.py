@@ -7,8 +7,9 @@ used) are written out, and what no result needs is dropped. Neither changes a nu
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -103,21 +104,68 @@ class Equation:
 
 @dataclass(frozen=True, eq=False)
 class Flat:
-    """A program: the values 0, 1, ... are its arguments, then come ``constants``."""
+    """A program: the values 0, 1, ... are its arguments, then come ``constants``.
+
+    ``twin`` is another that differs in its scalars alone.
+    """
 
     takes: tuple[Any, ...]
     constants: tuple[np.ndarray, ...]
     equations: tuple[Equation, ...]
     results: tuple[Atom, ...]
     gives: tuple[Any, ...]
+    twin: Flat | None = None
+
+    def __call__(self, *arguments: Any) -> list[Any]:
+        """What the program makes of these arrays."""
+        known: dict[int, Any] = dict(enumerate((*arguments, *self.constants)))
+
+        def read(atom: Atom) -> Any:
+            return atom.value if isinstance(atom, Number) else known[atom]
+
+        for equation in self.equations:
+            outputs = equation.bind(equation.parameters, list(map(read, equation.inputs)))
+            known.update(zip(equation.outputs, outputs, strict=True))
+        return list(map(read, self.results))
+
+    @property
+    def numbers(self) -> list[Number]:
+        """The scalars of the program, in order."""
+        atoms = [atom for equation in self.equations for atom in equation.inputs]
+        return [atom for atom in (*atoms, *self.results) if isinstance(atom, Number)]
+
+    def with_numbers(self, new: Mapping[int, Any]) -> Flat:
+        """The same program with other values of the scalars that stand in these places."""
+        place = itertools.count()
+
+        def replaced(atoms: tuple[Atom, ...]) -> tuple[Atom, ...]:
+            places = [next(place) if isinstance(atom, Number) else -1 for atom in atoms]
+            if new.keys().isdisjoint(places):
+                return atoms
+            return tuple(
+                replace(atom, value=new[at]) if isinstance(atom, Number) and at in new else atom
+                for atom, at in zip(atoms, places, strict=True)
+            )
+
+        equations = []
+        for equation in self.equations:
+            inputs = replaced(equation.inputs)
+            same = inputs is equation.inputs
+            equations.append(equation if same else replace(equation, inputs=inputs))
+        results = replaced(self.results)
+        return replace(self, equations=tuple(equations), results=results, twin=self.twin or self)
 
     @cached_property
     def signatures(self) -> tuple[Any, ...]:
+        if self.twin is not None:
+            return self.twin.signatures
         return tuple(equation.signature for equation in self.equations)
 
     @cached_property
     def skeleton(self) -> str:
         """Equal for programs that differ in their scalars alone."""
+        if self.twin is not None:
+            return self.twin.skeleton
         digest = hashlib.sha256(f"{self.takes}{self.gives}".encode())
         for constant in self.constants:
             digest.update(f"{constant.dtype}{constant.shape}".encode() + constant.tobytes())
@@ -128,16 +176,14 @@ class Flat:
     def key(self) -> str:
         """Equal for programs that do the same."""
         digest = hashlib.sha256(self.skeleton.encode())
-        for atoms in (*(equation.inputs for equation in self.equations), self.results):
-            for atom in atoms:
-                if isinstance(atom, Number):
-                    digest.update(np.asarray(atom.value).tobytes())
+        for number in self.numbers:
+            digest.update(np.asarray(number.value).tobytes())
         return digest.hexdigest()
 
     @property
     def has_address(self) -> bool:
         """Whether an object is only told by where it is, which another process uses otherwise."""
-        return " at 0x" in self._text
+        return " at 0x" in (self.twin or self)._text
 
     @cached_property
     def _text(self) -> str:

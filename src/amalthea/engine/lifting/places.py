@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -18,7 +18,14 @@ def slots(groups: Sequence[Sequence[Any]]) -> list[Slot]:
     """Places that serve the arrays of every variant, given by shapes and types, in their order."""
     joined: list[list[int | None]] = [[n] for n in range(len(groups[0]))]
     shown = list(groups[0])
-    for variant in range(1, len(groups)):
+    first_of: dict[Hashable, int] = {}
+    for variant, group in enumerate(groups):
+        twin = first_of.setdefault(tuple((a.shape, a.dtype) for a in group), variant)
+        if variant == 0:
+            continue
+        if twin != variant:
+            joined = [[*places, places[twin]] for places in joined]
+            continue
         pairs = _aligned(shown, groups[variant])
         before = [None] * variant
         joined = [[*(before if old is None else joined[old]), new] for old, new in pairs]
@@ -50,7 +57,7 @@ def _aligned(one: Sequence[Any], other: Sequence[Any]) -> list[tuple[int | None,
 
 
 def _likeness(one: Any, other: Any) -> float:
-    if str(one.dtype) != str(other.dtype) or len(one.shape) != len(other.shape):
+    if one.dtype != other.dtype or len(one.shape) != len(other.shape):
         return -np.inf
     return _SAME_SHAPE if one.shape == other.shape else _SAME_RANK
 
