@@ -54,11 +54,12 @@ class Begins(Echo):
     calls: list[Any] = field(default_factory=list)
     begun: list[Training] = field(default_factory=list)
 
-    def begin(self, requests: Sequence[Any]) -> Training | None:
-        self.calls.append(("begin", list(requests)))
+    def begin(self, requests: Sequence[Any], last: bool = False) -> Training | None:
+        self.calls.append(("the last" if last else "begin", list(requests)))
         if not self.can:
             return None
-        self.begun.append(Training(list(requests), self.calls, self.error))
+        error = None if last else self.error
+        self.begun.append(Training(list(requests), self.calls, error))
         return self.begun[-1]
 
 
@@ -81,7 +82,7 @@ def run(trainer: Echo, function: Any, values: Any) -> list[Any]:
         return list(each(function, values))
 
 
-def test_each_four_are_begun_with_and_the_rest_trains_at_the_end() -> None:
+def test_each_four_are_begun_with_and_the_rest_trains_while_others_go_on() -> None:
     trainer = Begins()
     assert run(trainer, fit_and_predict, range(10)) == [(n, n) for n in range(10)]
     assert trainer.calls == [
@@ -89,6 +90,24 @@ def test_each_four_are_begun_with_and_the_rest_trains_at_the_end() -> None:
         ("wait", 0),  # one after the other
         ("begin", [4, 5, 6, 7]),
         ("end", 0),
+        ("wait", 4),
+        ("the last", [8, 9]),
+        ("end", 4),
+        ("end", 8),
+        ("predict", list(range(10))),
+    ]
+
+
+def test_where_the_last_cannot_be_begun_nobody_goes_on_before_they_are_trained() -> None:
+    class Seldom(Begins):
+        def begin(self, requests: Sequence[Any], last: bool = False) -> Training | None:
+            return None if last else super().begin(requests)
+
+    trainer = Seldom()
+    assert run(trainer, fit_and_predict, range(10)) == [(n, n) for n in range(10)]
+    assert trainer.calls[3:] == [
+        ("end", 0),
+        ("wait", 4),
         ("end", 4),
         ("fit", [8, 9]),
         ("predict", list(range(10))),
@@ -125,7 +144,7 @@ def test_the_error_of_a_training_is_the_error_of_its_fits_alone() -> None:
 def test_an_error_in_beginning_leaves_the_fits_to_be_trained_at_the_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def fails(requests: Sequence[Any]) -> None:
+    def fails(requests: Sequence[Any], last: bool = False) -> None:
         raise ValueError("not now")
 
     trainer = Begins()
@@ -143,7 +162,7 @@ def test_a_training_that_nobody_waits_for_is_stopped() -> None:
     trainer = Begins()
     with pytest.raises(ValueError, match="the seventh"):
         run(trainer, fails_late, range(20))
-    assert [one.requests for one in trainer.begun] == [[0, 1, 2, 3]]
+    assert [one.requests for one in trainer.begun] == [[0, 1, 2, 3], [4, 5]]
     assert run(trainer, fit, range(3)) == [0, 1, 2]
 
 
@@ -203,8 +222,8 @@ def begun(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     sizes: list[int] = []
     begin = Engine.begin
 
-    def noting(self: Engine, requests: Any) -> Any:
-        training = begin(self, requests)
+    def noting(self: Engine, requests: Any, last: bool = False) -> Any:
+        training = begin(self, requests, last)
         if training is not None:
             sizes.append(len(requests))
         return training
@@ -219,7 +238,7 @@ def test_a_search_gives_the_same_in_parts_and_as_one(
     monkeypatch.setattr(scheduler, "MANY", 12)
     forget_programs()
     parts = search(rate=RATES, units=[3, 4]).fit(*iris)
-    assert begun == [12, 12]
+    assert begun == [12, 12, 6]
     monkeypatch.setattr(scheduler, "MANY", 1000)
     forget_programs()
     one = search(rate=RATES, units=[3, 4]).fit(*iris)

@@ -235,7 +235,7 @@ def test_a_step_whose_text_has_an_address_is_known_to_this_process_alone(
     def keys(function: Any) -> tuple[str, str]:
         here = programs.trace(lambda s, x: (s, function(x)), jnp.zeros(()), X).key
         with monkeypatch.context() as other:
-            other.setattr(programs, "_THIS_PROCESS", b"another")
+            other.setattr(programs, "_THIS_PROCESS", "another")
             return here, programs.trace(lambda s, x: (s, function(x)), jnp.zeros(()), X).key
 
     here, elsewhere = keys(lambda x: same.bind(x, told_by=object()))

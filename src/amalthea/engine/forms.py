@@ -92,11 +92,12 @@ class Engine:
             pairs = zip(requests, reasons, strict=True)
             return self._with_keras([(one, why or next(answers)) for one, why in pairs])
 
-    def begin(self, requests: Sequence[FitRequest]) -> Begun | None:
-        """Train while further requests are made, if those will be trained by the same programs.
+    def begin(self, requests: Sequence[FitRequest], last: bool = False) -> Begun | None:
+        """Train while the caller does something else.
 
-        That is expected where the later half of these requests brought no model that is unlike
-        all of the others.
+        If these are not the ``last`` ones, then only where further ones will be trained by the same
+        programs. That is expected where the later half of these requests brought no model that is
+        unlike all of the others.
         """
         likenesses = [request.likeness for request in requests]
         half = len(likenesses) // 2
@@ -104,7 +105,7 @@ class Engine:
             jax.default_backend() != "cpu"
             or self._form is not None
             or None in likenesses
-            or not set(likenesses[half:]) <= set(likenesses[:half])
+            or not (last or set(likenesses[half:]) <= set(likenesses[:half]))
             or not all(map(self.can_keep_model, requests))
         ):
             return None

@@ -37,7 +37,8 @@ class Scheduler:
     at once; then the next task is started, if there is room for it; and only when nothing else
     can be done are the fits trained, so that as many as possible train together. But where many
     wait and the trainer expects that the others will be trained by the same programs, it begins
-    with them while further tasks are started.
+    with them while further tasks are started. At the end it trains the last ones while those that
+    were trained before go on to their predictions.
     """
 
     def __init__(self, max_memory: int | None = None) -> None:
@@ -62,14 +63,13 @@ class Scheduler:
         """Do what comes next."""
         if self._ready:
             self._resume(heapq.heappop(self._ready)[1])
-        elif self._waiting[PREDICT]:
+        elif self._waiting[PREDICT] and (self._queued or not self._begun):
             self._answer_all(PREDICT)
         elif self._queued and (self._has_room or not (self._waiting[FIT] or self._begun)):
             self._start(*heapq.heappop(self._queued))
             self._begin_with_many()
         elif self._waiting[FIT] or self._begun:
-            self._end_what_begun()
-            self._answer_all(FIT)
+            self._end_fits()
         else:
             raise RuntimeError("A task waits for a task that nobody will run.")
 
@@ -163,11 +163,15 @@ class Scheduler:
             _holder.pop("holder", None)
 
     def _begin_with_many(self) -> None:
-        """Have the trainer begin with the fits that wait, if it can; after every so many asked."""
+        """Begin with the fits that wait while there are more to come; after every so many asked."""
+        n_waiting = len(self._waiting[FIT])
+        if self._queued and n_waiting >= MANY + self._asked_at:
+            self._asked_at = n_waiting
+            self._begin()
+
+    def _begin(self, last: bool = False) -> None:
+        """Have the trainer begin with the fits that wait, if it can."""
         waiting = self._waiting[FIT]
-        if not self._queued or len(waiting) < MANY + self._asked_at:
-            return
-        self._asked_at = len(waiting)
         tasks = [waiting[path] for path in sorted(waiting)]
         begin = getattr(tasks[0].call.trainer, "begin", None)
         if begin is None or len(_alike(tasks)) > 1:
@@ -176,23 +180,36 @@ class Scheduler:
             self._begun[-1].training.wait()
         with privates.jax_settings_as(tasks[0].jax), memory.waves():
             try:
-                training = begin([request for task in tasks for request in task.requests])
+                training = begin([request for task in tasks for request in task.requests], last)
             except Exception:  # it comes again, and is told, when they are trained
                 return
         if training is not None:
             self._begun.append(_Begun(_with_counts(tasks), training))
             self._waiting[FIT], self._asked_at = {}, 0
 
-    def _end_what_begun(self) -> None:
-        """Wait for what was begun, and give the answers to those who still want them."""
+    def _end_fits(self) -> None:
+        """Answer the fits that were begun first, while the trainer is at the others.
+
+        Where there are no others, or it cannot, all are answered before a task goes on.
+        """
         self._asked_at = 0
-        while self._begun:
-            first, started = self._begun[0], time.perf_counter()
-            (task, _), *_ = first.tasks
-            with privates.jax_settings_as(task.jax), memory.waves():
-                answers = _ask(first.training.answers, sum(count for _, count in first.tasks))
-            self._begun.remove(first)
-            self._give(first.tasks, answers, time.perf_counter() - started, first.forgotten)
+        if len(self._begun) == 1 and self._waiting[FIT]:
+            self._begin(last=True)
+        if len(self._begun) > 1:
+            self._end(self._begun[0])
+            return
+        for begun in list(self._begun):
+            self._end(begun)
+        self._answer_all(FIT)
+
+    def _end(self, begun: _Begun) -> None:
+        """Wait for what was begun, and give the answers to those who still want them."""
+        started = time.perf_counter()
+        (task, _), *_ = begun.tasks
+        with privates.jax_settings_as(task.jax), memory.waves():
+            answers = _ask(begun.training.answers, sum(count for _, count in begun.tasks))
+        self._begun.remove(begun)
+        self._give(begun.tasks, answers, time.perf_counter() - started, begun.forgotten)
 
     def _answer_all(self, kind: str) -> None:
         waiting, self._waiting[kind] = self._waiting[kind], {}
