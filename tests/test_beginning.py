@@ -31,6 +31,7 @@ class Training:
     events: list[Any]
     error: Exception | None = None
     stopped: bool = False
+    done: bool = True
 
     def wait(self) -> None:
         self.events.append(("wait", self.requests[0]))
@@ -112,6 +113,29 @@ def test_where_the_last_cannot_be_begun_nobody_goes_on_before_they_are_trained()
         ("fit", [8, 9]),
         ("predict", list(range(10))),
     ]
+
+
+def test_while_it_is_at_the_first_four_more_of_the_others_wait() -> None:
+    trainer = Begins()
+
+    def ends_with_the_seventh(value: int) -> Any:
+        if value == 6:
+            trainer.begun[0].done = True
+        return fit(value)
+
+    begin = trainer.begin
+
+    def takes_long(requests: Sequence[Any], last: bool = False) -> Training | None:
+        training = begin(requests, last)
+        if training is not None:
+            training.done = False
+        return training
+
+    trainer.begin = takes_long  # type: ignore[method-assign]
+    assert run(trainer, ends_with_the_seventh, range(12)) == list(range(12))
+    assert [one.requests for one in trainer.begun] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]]
+    assert run(trainer, fit, range(12)) == list(range(12))
+    assert [one.requests for one in trainer.begun[3:]] == [[0, 1, 2, 3], list(range(4, 12))]
 
 
 def test_nothing_is_begun_when_no_further_task_is_there() -> None:

@@ -58,6 +58,9 @@ class Samples:
         self._traced: OrderedDict[Numbers, TracedStep] = OrderedDict()
         self._explained: dict[int, list[_Explanation]] | None = None
 
+    def __len__(self) -> int:
+        return len(self._traced)
+
     def add(self, numbers: Numbers, step: TracedStep) -> None:
         self._traced[numbers] = step
         while len(self._traced) > _SAMPLES_KEPT:

@@ -183,6 +183,10 @@ class Begun:
     def __init__(self, engine: Engine, requests: Sequence[FitRequest], training: Training) -> None:
         self._engine, self._requests, self._training = engine, requests, training
 
+    @property
+    def done(self) -> bool:
+        return self._training.done
+
     def wait(self) -> None:
         """Return when no thread trains any more."""
         self._training.wait()

@@ -85,8 +85,13 @@ class Training:
             self._known.log.add(_planned(cohort))
         return [self._results[number] for number in range(self._n_requests)]
 
+    @property
+    def done(self) -> bool:
+        """Whether no thread trains any more."""
+        return all(future.done() for future in self._running.values())
+
     def wait(self) -> None:
-        """Return when no thread trains any more."""
+        """Return when that is so."""
         for future in self._running.values():
             future.result()
 

@@ -22,7 +22,7 @@ from .ambient import NOTHING, Scopes
 from .tasks import FIT, PREDICT, Task, current_task, frames
 
 MOST_AT_ONCE = 4096  # threads; systems have limits of their own
-MANY = 128  # fits that wait, of which the device can train some while further tasks are started
+MANY = 64  # fits that wait, which the device can train while further tasks are started
 _PATIENCE = 10.0  # seconds until a scheduler goes on beside another one of this process
 
 # The scheduler whose tasks the process-wide state belongs to. Not a lock: an interrupt between a
@@ -163,9 +163,13 @@ class Scheduler:
             _holder.pop("holder", None)
 
     def _begin_with_many(self) -> None:
-        """Begin with the fits that wait while there are more to come; after every so many asked."""
+        """Begin with the fits that wait while there are more to come; after every so many asked.
+
+        While it is still at those before, more of them wait: then they train side by side.
+        """
         n_waiting = len(self._waiting[FIT])
-        if self._queued and n_waiting >= MANY + self._asked_at:
+        at_others = bool(self._begun) and not self._begun[-1].training.done
+        if self._queued and n_waiting >= MANY + self._asked_at and not at_others:
             self._asked_at = n_waiting
             self._begin()
 
