@@ -9,12 +9,16 @@ import keras
 import numpy as np
 import pytest
 
+from amalthea.engine import known_steps, structures
 from amalthea.engine.derivation import ENOUGH_VALUES, Samples
 from amalthea.engine.initial_values import initial_values
 from amalthea.engine.likeness import NUMBERS, likeness
 from amalthea.engine.programs import TracedStep, trace
+from amalthea.engine.requests import FitRequest
+from amalthea.engine.rows import Rows
 from amalthea.engine.seeding import seeded
 from amalthea.engine.steps import state_of, train_step, variables_of
+from amalthea.engine.structures import Structure, Structures
 
 L = keras.layers
 ROWS = np.zeros((6, 4, 4, 4, 2), "float32"), np.zeros((6, 3), "float32")
@@ -216,3 +220,56 @@ def test_steps_that_differ_in_more_than_scalars_are_no_samples_of_each_other() -
         _, step = traced(model_of, layers)
         samples.add((value,), step)
     assert samples.of((0.4,)) is None
+
+
+@pytest.fixture
+def sizes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The batches that steps are traced on, by their size."""
+    sizes: list[int] = []
+
+    def noting(function: Any, state: Any, data: Any) -> TracedStep:
+        sizes.append(len(data[0]))
+        return trace(function, state, data)
+
+    monkeypatch.setattr(structures, "trace", noting)
+    return sizes
+
+
+def structure_of(known: Structures, rate: float, n_rows: int) -> Structure:
+    with seeded(0):
+        model = model_of(with_layer(L.Dropout(rate)))
+    rows = Rows(np.zeros((n_rows, 4, 4, 4, 2), "float32"), np.zeros((n_rows, 3), "float32"))
+    request = FitRequest(model, rows, seed=0, epochs=1, batch_size=4)
+    return known.of_fit(request, known.likeness_of(request, {}))[0]
+
+
+def test_folds_of_other_sizes_share_the_steps_that_they_have_in_common(sizes: list[int]) -> None:
+    known = Structures()
+    first, other, whole = (structure_of(known, 0.5, n_rows) for n_rows in (9, 11, 12))
+    assert sizes == [4, 1, 4 - 1]
+    assert len({first.key, other.key, whole.key}) == 3
+    alone = structure_of(Structures(), 0.5, 12)
+    assert alone.key == whole.key
+    for one, same in zip(whole.no_metrics, alone.no_metrics, strict=True):
+        np.testing.assert_array_equal(one, same)
+
+
+def test_after_some_rates_no_other_is_traced(sizes: list[int]) -> None:
+    known = Structures()
+    for rate in (0.11, 0.23, 0.37, 0.41, 0.59):
+        structure_of(known, rate, 9)
+    del sizes[:]
+    derived = structure_of(known, 0.23 + 0.05, 9)
+    assert sizes == []
+    assert derived.key == structure_of(Structures(), 0.23 + 0.05, 9).key
+
+
+def test_no_more_steps_are_kept_than_allowed(
+    sizes: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(known_steps, "KEPT", 4)
+    known = Structures()
+    for n_rows in (5, 6, 7, 8, 9, 10):  # a whole batch, and rests of 1, 2 and 3
+        structure_of(known, 0.5, n_rows)
+    assert sum(map(len, known._steps._samples.values())) <= 4
+    assert sorted(set(sizes)) == [1, 2, 3, 4]

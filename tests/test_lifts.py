@@ -79,6 +79,10 @@ GRIDS: dict[str, list[dict[str, Any]]] = {
     "dropout": [{"rate": rate} for rate in (0.0, 0.1, 0.5)],
     "penalty": [{"penalty": penalty} for penalty in (0.0, 0.01, 0.1)],
     "norm": [{"norm": norm} for norm in (0.5, 1.0, 2.0)],
+    "rates and norms, of which some are not traced": [
+        {"rate": rate, "norm": norm}
+        for rate, norm in ((0.1, 1.0), (0.2, 2.0), (0.3, 3.0), (0.4, 0.7), (0.45, 3.5))
+    ],
     "activation": [{"activation": a} for a in ("relu", "tanh", "sigmoid", "softplus", "linear")],
     "units": [{"units": units, "rate": 0.2} for units in (1, 4, 9)],
     "layers": [{"layers": layers} for layers in (1, 2, 3)],
