@@ -200,13 +200,13 @@ class Scheduler:
         if len(self._begun) == 1 and self._waiting[FIT]:
             self._begin(last=True)
         if len(self._begun) > 1:
-            self._end(self._begun[0])
+            self._answer_begun(self._begun[0])
             return
         for begun in list(self._begun):
-            self._end(begun)
+            self._answer_begun(begun)
         self._answer_all(FIT)
 
-    def _end(self, begun: _Begun) -> None:
+    def _answer_begun(self, begun: _Begun) -> None:
         """Wait for what was begun, and give the answers to those who still want them."""
         started = time.perf_counter()
         (task, _), *_ = begun.tasks
