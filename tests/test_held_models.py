@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import random
 import warnings
 from dataclasses import replace
 from typing import Any
@@ -221,3 +222,24 @@ def test_folds_of_unequal_size_share_models_too(iris: Any) -> None:
         alone.fit(X, y)
     for name in ("mean_test_score", "std_test_score"):
         np.testing.assert_allclose(together.cv_results_[name], alone.cv_results_[name])
+
+
+class Draws(keras.callbacks.Callback):
+    def on_train_begin(self, logs: Any = None) -> None:
+        self.drawn = random.random(), np.random.random(), float(keras.random.uniform(()))
+
+
+@pytest.mark.parametrize("draws_too", [False, True], ids=["", "the builder draws too"])
+def test_callbacks_draw_as_if_each_fit_had_been_alone(iris: Any, draws_too: bool) -> None:
+    def drawing(units: int = 4) -> keras.Model:
+        keras.random.uniform(())
+        return build(units)
+
+    builder = drawing if draws_too else build
+    estimator = KerasClassifier(builder, epochs=1, random_state=0, callbacks=Draws)
+    alone = cross_validate(estimator, *iris, cv=3, return_estimator=True)["estimator"]
+    with amalthea.lockstep():
+        together = cross_validate(estimator, *iris, cv=3, return_estimator=True)["estimator"]
+    expected = [one.callbacks_[0].drawn for one in alone]
+    assert [one.callbacks_[0].drawn for one in together] == expected
+    assert len(set(expected)) == 1

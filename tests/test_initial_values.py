@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import jax
@@ -70,6 +71,50 @@ def test_the_functions_are_put_back() -> None:
         assert jax.random.uniform is not before[0]
         raise ZeroDivisionError
     assert (jax.random.uniform, jax.numpy.zeros, jax.numpy.ones) == before
+
+
+@pytest.mark.parametrize(
+    ("x", "dtype"),
+    [
+        ([2**32 - 1, 0], "uint32"),
+        ([3, -1], "uint32"),
+        ([2**40, 0], "uint32"),
+        (0.1, "float32"),
+        (1 / 3, "float64"),
+        (1e300, "float32"),
+        (float("nan"), "float32"),
+        (0.1, "bfloat16"),
+        (7, "int32"),
+        (7, "int64"),
+        (7, "float32"),
+        (True, "bool"),
+        ([0.1, 3], "float32"),
+        ([], "float32"),
+        ([[1, 2]], "int32"),
+        (np.arange(3), "int32"),
+        (2**31, "int32"),
+        (3, None),
+    ],
+)
+def test_numbers_become_arrays_as_ever(x: Any, dtype: Any) -> None:
+    def made() -> Any:
+        try:
+            array = jax.numpy.asarray(x, dtype=dtype)
+        except Exception as error:
+            return type(error)
+        return (
+            np.asarray(array).tobytes(),
+            array.dtype,
+            array.shape,
+            array.weak_type,
+            array.sharding,
+        )
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # float64 is not there
+        expected = made()
+        with initial_values():
+            assert made() == expected
 
 
 def test_traced_code_is_left_alone() -> None:

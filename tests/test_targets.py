@@ -6,6 +6,7 @@ Every decision is held against what ``keras.Model.predict`` gives on ``estimator
 from __future__ import annotations
 
 import pickle
+import warnings
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -295,6 +296,7 @@ def trained() -> dict[str, Any]:
         "x": separable,
         "strings": KerasClassifier(head, optimizer="adam", epochs=2, random_state=0),
         "sigmoid": KerasClassifier(head, units=1, activation="sigmoid", epochs=1, random_state=0),
+        "numbers": KerasClassifier(head, epochs=1, random_state=0).fit(separable, NUMBERS),
     }
     fitted["strings"].fit(separable, STRINGS[NUMBERS])
     fitted["sigmoid"].fit(separable, NUMBERS == 1)
@@ -323,6 +325,44 @@ def test_the_probabilities_of_a_single_row_are_one_row(
     assert single.shape == (1, n_classes)
     np.testing.assert_array_equal(single, trained[name].predict_proba(trained["x"])[:1])
     assert trained[name].predict(trained["x"][:1]).shape == (1,)
+
+
+@pytest.mark.parametrize(
+    ("y", "weights"),
+    [
+        (NUMBERS, None),
+        (NUMBERS.astype("int32"), None),
+        (NUMBERS.tolist(), None),
+        (NUMBERS, np.arange(24.0)),
+        (NUMBERS[:, None], None),
+        (np.arange(24), None),
+        (NUMBERS == 1, None),
+        (NUMBERS * 1.0, None),
+    ],
+    ids=["int64", "int32", "list", "weights", "column", "mostly unseen", "bool", "float"],
+)
+def test_the_score_is_scikit_learns_accuracy(trained: dict[str, Any], y: Any, weights: Any) -> None:
+    clf = trained["numbers"]
+    with warnings.catch_warnings(record=True) as ours:
+        warnings.simplefilter("always")
+        score = clf.score(X, y, weights)
+    with warnings.catch_warnings(record=True) as theirs:
+        warnings.simplefilter("always")
+        expected = accuracy_score(y, clf.predict(X), sample_weight=weights)
+    assert score == expected
+    assert [str(w.message) for w in ours] == [str(w.message) for w in theirs]
+
+
+@pytest.mark.parametrize("y", [NUMBERS[:-1], np.zeros(0, int), VALUES[:, 0]])
+def test_a_target_that_cannot_be_scored_is_told_as_scikit_learn_does(
+    trained: dict[str, Any], y: Any
+) -> None:
+    clf = trained["numbers"]
+    with pytest.raises(ValueError) as theirs:
+        accuracy_score(y, clf.predict(X))
+    with pytest.raises(ValueError) as ours:
+        clf.score(X, y)
+    assert str(ours.value) == str(theirs.value)
 
 
 def test_probabilities_serve_scikit_learns_scores(trained: dict[str, Any]) -> None:

@@ -2,11 +2,11 @@
 
 Keras draws and fills initial values with functions of JAX that are compiled anew for every shape:
 0.4 s for each new width of a small model. Within :func:`initial_values` the same functions give the
-same values another way. Filled arrays come from NumPy, and so do uniform ones on CPUs
-(:mod:`.uniform_draws`). Elsewhere they are drawn flat, as many as the next power of two, and cut:
-with JAX's partitionable generator a number depends on the key and on its place alone, so they are
-equal to the bit. (So are the bits behind normal ones, but compilers round the last elements of an
-array otherwise on the way from uniform to normal.)
+same values another way. Filled arrays and single numbers come from NumPy, and so do uniform ones
+on CPUs (:mod:`.uniform_draws`). Elsewhere they are drawn flat, as many as the next power of two,
+and cut: with JAX's partitionable generator a number depends on the key and on its place alone, so
+they are equal to the bit. (So are the bits behind normal ones, but compilers round the last
+elements of an array otherwise on the way from uniform to normal.)
 """
 
 from __future__ import annotations
@@ -112,6 +112,29 @@ def _filled(value: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     return make
 
 
+def _from_numbers(convert: Callable[..., Any]) -> Callable[..., Any]:
+    def converted(x: Any, dtype: Any = None, **more: Any) -> Any:
+        """A few numbers of Python's, such as a seed; JAX would compile the conversion."""
+        if more or dtype is None or not _exact(x, kind := jax.dtypes.canonicalize_dtype(dtype)):
+            return convert(x, dtype, **more)
+        return jax.device_put(np.asarray(x, kind))
+
+    return converted
+
+
+def _exact(x: Any, dtype: Any) -> bool:
+    """Whether NumPy converts it as JAX does: whole numbers in range, or a float once rounded."""
+    if type(x) is float:
+        return dtype == "float32"
+    numbers = x if type(x) is list else [x]
+    if not numbers or not all(type(number) is int for number in numbers):
+        return False
+    if not jax.dtypes.issubdtype(dtype, np.integer):
+        return False
+    ends = np.iinfo(dtype)
+    return all(ends.min <= number <= ends.max for number in numbers)
+
+
 def _is_shape(shape: Any) -> bool:
     return isinstance(shape, tuple | list) and all(isinstance(n, int) for n in shape)
 
@@ -131,4 +154,5 @@ _REPLACED: dict[tuple[Any, str], Callable[..., Any]] = {
     (jax.random, "uniform"): _drawn,
     (jnp, "zeros"): _filled(0),
     (jnp, "ones"): _filled(1),
+    (jnp, "asarray"): _from_numbers,
 }

@@ -22,7 +22,7 @@ import math
 import threading
 import types
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from typing import Any
 
 import jax
@@ -139,61 +139,80 @@ class _Spelling:
             return
         self._seen[id(thing)] = len(self._seen)
         self._alive.append(thing)
-        self._spell(thing)
+        kind = type(thing)
+        spell = _HOW.get(kind)
+        if spell is None:
+            spell = _how(thing)
+            if kind.__module__.startswith(_KNOWN_TO_STAY):
+                _HOW[kind] = spell
+        spell(self, thing)
 
-    def _spell(self, thing: Any) -> None:
-        words, kind = self.words, type(thing)
-        if isinstance(thing, Mapping):
-            words += (kind, len(thing))
-            for name, value in thing.items():
-                self.add(name)
+    def _named(self, names_and_values: Iterable[tuple[str, Any]]) -> None:
+        words = self.words
+        for name, value in names_and_values:
+            if type(value) in _PLAIN:
+                words += (name, type(value), value)
+            else:
+                words.append(name)
                 self.add(value)
-        elif isinstance(thing, list | tuple):
-            words += (kind, len(thing))
-            for value in thing:
-                self.add(value)
-        elif isinstance(thing, set | frozenset) and all(type(value) is str for value in thing):
-            words.append((kind, *sorted(thing)))
-        elif isinstance(thing, keras.Variable):
-            self._spell_variable(thing)
-        elif isinstance(thing, types.FunctionType):
-            self._spell_function(thing)
-        elif isinstance(thing, types.MethodType):
-            words.append(kind)
-            self.add(thing.__func__)
-            self.add(thing.__self__)
-        elif isinstance(thing, functools.partial):
-            words.append(kind)
-            for part in (thing.func, thing.args, thing.keywords):
-                self.add(part)
-        elif isinstance(thing, inspect.Signature):
-            for parameter in thing.parameters.values():
-                words.append((parameter.name, parameter.kind))
-                self.add(parameter.default)
-        elif isinstance(thing, np.ndarray) and thing.dtype != object:
-            words.append((thing.dtype, thing.shape, thing.tobytes()))
-        elif isinstance(thing, jax.Array) and _is_a_few_numbers(thing):
-            words.append((kind, thing.dtype, thing.weak_type, np.asarray(thing).tobytes()))
-        elif isinstance(thing, _AS_IT_IS):
-            words.append(thing)
-        elif isinstance(thing, weakref.ref):
-            self.add(thing())
-        elif isinstance(thing, _LOCKS):
-            pass
-        elif kind.__module__.startswith("keras.") and hasattr(thing, "__dict__"):
-            self._spell_object(thing)
-        else:
+
+    def _spell_mapping(self, thing: Mapping[Any, Any]) -> None:
+        self.words += (type(thing), len(thing))
+        for name, value in thing.items():
+            self.add(name)
+            self.add(value)
+
+    def _spell_sequence(self, thing: Sequence[Any]) -> None:
+        self.words += (type(thing), len(thing))
+        for value in thing:
+            self.add(value)
+
+    def _spell_set(self, thing: Set[Any]) -> None:
+        if not all(type(value) is str for value in thing):
             raise _Unknown
+        self.words.append((type(thing), *sorted(thing)))
+
+    def _spell_method(self, thing: types.MethodType) -> None:
+        self.words.append(type(thing))
+        self.add(thing.__func__)
+        self.add(thing.__self__)
+
+    def _spell_partial(self, thing: functools.partial[Any]) -> None:
+        self.words.append(type(thing))
+        for part in (thing.func, thing.args, thing.keywords):
+            self.add(part)
+
+    def _spell_signature(self, thing: inspect.Signature) -> None:
+        for parameter in thing.parameters.values():
+            self.words.append((parameter.name, parameter.kind))
+            self.add(parameter.default)
+
+    def _spell_array(self, thing: np.ndarray) -> None:
+        if thing.dtype == object:
+            raise _Unknown
+        self.words.append((thing.dtype, thing.shape, thing.tobytes()))
+
+    def _spell_device_array(self, thing: jax.Array) -> None:
+        if not _is_a_few_numbers(thing):
+            raise _Unknown
+        about = type(thing), thing.dtype, thing.weak_type, np.asarray(thing).tobytes()
+        self.words.append(about)
+
+    def _spell_as_it_is(self, thing: Any) -> None:
+        self.words.append(thing)
+
+    def _spell_reference(self, thing: weakref.ref[Any]) -> None:
+        self.add(thing())
+
+    def _spell_lock(self, thing: Any) -> None:
+        pass
 
     def _spell_variable(self, variable: keras.Variable) -> None:
         where = self._argument.get(id(variable))
         if where is None:
             raise _Unknown  # its value would be a constant of the program
         self.words += (type(variable), where, variable.shape, variable.dtype)
-        for name, value in vars(variable).items():
-            if name not in _OF_A_VARIABLE:
-                self.words.append(name)
-                self.add(value)
+        self._named((n, v) for n, v in vars(variable).items() if n not in _OF_A_VARIABLE)
 
     def _spell_function(self, function: types.FunctionType) -> None:
         home = function.__globals__.get("__name__", "")  # a wrapper may copy another `__module__`
@@ -209,17 +228,59 @@ class _Spelling:
         self.words.append(type(thing))
         if isinstance(thing, keras.initializers.Initializer):
             return
-        spent = _LEFT_BY_FIT if isinstance(thing, keras.Model) else frozenset()
-        numbers = NUMBERS.get(type(thing), {})
-        for name, value in vars(thing).items():
-            if name in _NOT_READ or name in spent:
-                continue
-            self.words.append(name)
+        left_out = _LEFT_BY_FIT | _NOT_READ if isinstance(thing, keras.Model) else _NOT_READ
+        read = ((n, v) for n, v in vars(thing).items() if n not in left_out)
+        numbers = NUMBERS.get(type(thing))
+        self._named(read if numbers is None else self._without(numbers, read))
+
+    def _without(
+        self, numbers: dict[str, Between], read: Iterable[tuple[str, Any]]
+    ) -> Iterator[tuple[str, Any]]:
+        """Keep the numbers apart, and pass on the rest."""
+        for name, value in read:
             if name in numbers and type(value) is float and _is_between(value, numbers[name]):
-                self.words.append(_NUMBER)
+                self.words += (name, _NUMBER)
                 self.numbers.append(value)
             else:
-                self.add(value)
+                yield name, value
+
+
+_WAYS: tuple[tuple[Any, Callable[[_Spelling, Any], None]], ...] = (
+    (Mapping, _Spelling._spell_mapping),
+    ((list, tuple), _Spelling._spell_sequence),
+    ((set, frozenset), _Spelling._spell_set),
+    (keras.Variable, _Spelling._spell_variable),
+    (types.FunctionType, _Spelling._spell_function),
+    (types.MethodType, _Spelling._spell_method),
+    (functools.partial, _Spelling._spell_partial),
+    (inspect.Signature, _Spelling._spell_signature),
+    (np.ndarray, _Spelling._spell_array),
+    (jax.Array, _Spelling._spell_device_array),
+    (_AS_IT_IS, _Spelling._spell_as_it_is),
+    (weakref.ref, _Spelling._spell_reference),
+    (_LOCKS, _Spelling._spell_lock),
+)
+_HOW: dict[type, Callable[[_Spelling, Any], None]] = {}  # of the types seen before
+_KNOWN_TO_STAY = (
+    "keras.",
+    "_thread",
+    "builtins",
+    "functools",
+    "types",
+    "inspect",
+    "numpy",
+    "weakref",
+)
+
+
+def _how(thing: Any) -> Callable[[_Spelling, Any], None]:
+    """How things of this type are spelled."""
+    for kind, spell in _WAYS:
+        if isinstance(thing, kind):
+            return spell
+    if type(thing).__module__.startswith("keras.") and hasattr(thing, "__dict__"):
+        return _Spelling._spell_object
+    raise _Unknown
 
 
 def _is_a_few_numbers(array: jax.Array) -> bool:

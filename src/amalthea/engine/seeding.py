@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import random
 import sys
 import threading
@@ -21,27 +22,36 @@ _holder = threading.local()
 
 @dataclass(frozen=True)
 class Generators:
-    """The state of every global generator, and of Keras's counters of names."""
+    """The state of every global generator, and of Keras's counters of names.
+
+    Keras's generator and counters are objects that change in place, so what is in them is kept.
+    """
 
     python: Any
     numpy: Any
     keras: Any
+    drawn: np.ndarray | None
     torch: Any
 
     @classmethod
     def now(cls) -> Generators:
         torch = sys.modules.get("torch")
+        seed, generator, names = privates.keras_state()
         return cls(
             random.getstate(),
             np.random.get_state(),
-            privates.keras_state(),
+            (seed, generator, copy.copy(names)),
+            None if generator is None else np.array(generator.state.value),
             torch.random.get_rng_state() if torch else None,
         )
 
     def put_back(self) -> None:
         random.setstate(self.python)
         np.random.set_state(self.numpy)
-        privates.set_keras_state(self.keras)
+        seed, generator, names = self.keras
+        privates.set_keras_state((seed, generator, copy.copy(names)))
+        if self.drawn is not None and not np.array_equal(self.drawn, generator.state.value):
+            generator.state.assign(self.drawn)
         if self.torch is not None:
             sys.modules["torch"].random.set_rng_state(self.torch)
 

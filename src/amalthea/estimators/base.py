@@ -14,7 +14,7 @@ from .. import arguments
 from ..engine import trainer
 from ..engine.requests import FitRequest, FitResult, PredictRequest
 from ..engine.rows import Arrays, Rows, map_arrays
-from ..engine.seeding import Generators, seeded
+from ..engine.seeding import Generators, resumed, seeded
 from ..errors import InvalidData, InvalidParameter
 from ..randomness import draw_seed
 from ..routing import below
@@ -125,19 +125,24 @@ class KerasEstimator(BuilderParameters):
         continuing: bool,
         classes: Any,
     ) -> None:
-        seed: int = self.seed_ if continuing else draw_seed(settings.values["random_state"])
-        with seeded(seed):
-            if continuing:
+        generators: Generators | None
+        if continuing:
+            with seeded(self.seed_):
                 self._held.model()  # from here on, what was learned is in the model
-            else:
-                self.seed_ = seed
-                self._begin(settings, samples, self._make_target(samples.y, classes))
-            training, validation = self._parts(settings, samples, validation_data)
-            callbacks = fit_callbacks(settings, validation is not None)
-            request = self._request(settings, training, validation, callbacks)
-            if not (request.keeps_model and trainer.can_keep_model(request)):
-                request = replace(request, model=self.model_, keeps_model=False, likeness=None)
-        # Outside of the block: until it is trained, other fits may be seeded.
+                generators = Generators.now()
+        else:
+            self.seed_ = draw_seed(settings.values["random_state"])
+            self._begin(settings, samples, self._make_target(samples.y, classes))
+            generators = self._held.made.generators
+        training, validation = self._parts(settings, samples, validation_data)
+        callbacks: list[keras.callbacks.Callback] = []
+        if settings.has_callbacks:  # what they draw when they are made comes after the builder's
+            with resumed(generators):
+                callbacks = fit_callbacks(settings, validation is not None)
+                generators = Generators.now()
+        request = self._request(settings, training, validation, callbacks, generators)
+        if not (request.keeps_model and trainer.can_keep_model(request)):
+            request = replace(request, model=self.model_, keeps_model=False, likeness=None)
         self._finish(settings, callbacks, trainer.fit(request))
 
     def _samples(self, X: Any, y: Any, sample_weight: Any, reset: bool) -> Samples:
@@ -207,6 +212,7 @@ class KerasEstimator(BuilderParameters):
         training: Rows,
         validation: Rows | None,
         callbacks: list[keras.callbacks.Callback],
+        generators: Generators | None,
     ) -> FitRequest:
         n_validation = len(validation) if validation else 1
         return FitRequest(
@@ -224,7 +230,7 @@ class KerasEstimator(BuilderParameters):
             validation_batch_size=settings.validation_batch_size(n_validation),
             validation_freq=settings.values.get("validation_freq", 1),
             verbose=settings.values["verbose"],
-            generators=Generators.now(),
+            generators=generators,
         )
 
     def _finish(

@@ -27,8 +27,9 @@ class ClassTarget:
     """
 
     def __init__(self, y: np.ndarray, classes: Any = None) -> None:
-        for part in columns_of(y) if y.ndim == 2 and y.dtype.kind == "O" else [y]:
-            _check_labels(part)
+        if not are_plain_labels(y):
+            for part in columns_of(y) if y.ndim == 2 and y.dtype.kind == "O" else [y]:
+                _check_labels(part)
         self.kind = _kind(y, classes)
         self._row_shape = y.shape[1:]
         self._dtype = y.dtype
@@ -202,6 +203,16 @@ def read_classes(y: Any) -> np.ndarray:
     if y.ndim not in (1, 2):
         raise InvalidData(f"y must have 1 or 2 dimensions; got an array of shape {y.shape}.")
     return y
+
+
+def are_plain_labels(y: Any) -> bool:
+    """Whether these are whole numbers that scikit-learn has nothing to say against.
+
+    It warns of labels of which most occur but once.
+    """
+    if type(y) is not np.ndarray or y.ndim != 1 or y.dtype.kind not in "biu":
+        return False
+    return 2 * len(np.unique(y)) <= len(y)
 
 
 def _check_labels(labels: np.ndarray) -> None:

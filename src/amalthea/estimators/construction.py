@@ -12,6 +12,7 @@ import numpy as np
 from ..engine.initial_values import initial_values
 from ..engine.likeness import Likeness
 from ..engine.rows import Arrays
+from ..engine.seeding import Generators
 from .building import build_for, make_model
 from .compiling import adds_loss, compile_arguments, ensure_compiled, head_losses
 from .features import describe_features
@@ -49,12 +50,14 @@ class Made:
     """A built and compiled model, its outputs, and the loss of each.
 
     ``likeness`` tells models apart, where it is known (see :mod:`amalthea.engine.likeness`).
+    ``generators`` are the global random generators as the builder left them.
     """
 
     model: keras.Model
     heads: Heads
     losses: list[Any]
     likeness: Likeness | None = None
+    generators: Generators | None = None
     owned: bool = False  # an estimator has it as its own
 
 

@@ -20,7 +20,7 @@ import numpy as np
 
 from ..engine.likeness import Likeness, likeness
 from ..engine.requests import FitResult
-from ..engine.seeding import seeded
+from ..engine.seeding import Generators, seeded
 from ..engine.steps import put_state, variables_of
 from ..errors import InvalidModel
 from .construction import Construction, Made
@@ -157,13 +157,13 @@ class SharedModel(HeldModel):
 
 
 def hold_model(construction: Construction, seed: int, shared: bool) -> HeldModel:
-    """Have the builder make the model, or share one that a fit holds that is not yet trained.
+    """Have the builder make the model under the seed, or share one that is not yet trained.
 
     Parameters
     ----------
     construction : Construction
     seed : int
-        The seed that the block runs under.
+        The seed of the builder.
     shared : bool
         Whether the trainer can train a model without changing it.
     """
@@ -171,7 +171,9 @@ def hold_model(construction: Construction, seed: int, shared: bool) -> HeldModel
     made = None if key is None else _shared.get(key)
     if made is not None:
         return SharedModel(made, construction, seed, key, is_new=False)
-    made = construction.make()
+    with seeded(seed):
+        made = construction.make()
+        made.generators = Generators.now()
     made.likeness = None if key is None else _likeness(made.model)
     if made.likeness is None:  # nobody could tell that it is the same when it is made again
         return OwnModel(made)

@@ -10,7 +10,7 @@ import keras
 
 from .. import arguments
 from ..errors import DuplicateParameter, InvalidParameter
-from ..routing import FIT_ARGUMENTS, Routes, nearest, route
+from ..routing import FIT_ARGUMENTS, Routes, below, nearest, route
 from .parameters import BuilderParameters
 from .signatures import BuilderSignature
 
@@ -48,6 +48,12 @@ class Settings:
     @property
     def early_stopping(self) -> bool:
         return arguments.flag("early_stopping", self.values["early_stopping"])
+
+    @property
+    def has_callbacks(self) -> bool:
+        """Whether the fit has callbacks, or parameters that may turn out to be for them."""
+        nested = self.routes.callbacks or below("callbacks", self.routes.fit)
+        return bool(nested) or self.values["callbacks"] is not None or self.early_stopping
 
     @property
     def validation_share(self) -> float:

@@ -197,7 +197,7 @@ class Scheduler:
         Where there are no others, or it cannot, all are answered before a task goes on.
         """
         self._asked_at = 0
-        if len(self._begun) == 1 and self._waiting[FIT]:
+        if self._begun and self._waiting[FIT]:  # first, so that the device has something to do
             self._begin(last=True)
         if len(self._begun) > 1:
             self._answer_begun(self._begun[0])

@@ -116,10 +116,11 @@ class Task:
         """Hand the baton to this task, and wait until it gives it back."""
         before = time.perf_counter()
         try:
+            self._its_turn = True
             if self._thread is None:
                 self._start()
-            self._its_turn = True
-            _wake(self._go)
+            else:
+                _wake(self._go)
             while self._its_turn:
                 self._back.acquire()
         except BaseException as interrupt:
