@@ -6,6 +6,7 @@ import warnings
 from functools import partial
 from typing import Any
 
+import numpy as np
 from networks import network_of
 from parts import Part
 from sklearn.exceptions import ConvergenceWarning
@@ -25,8 +26,17 @@ def run(workload: Workload, part: Part, n_jobs: int = 1) -> Outcome:
     return run_search(peer, workload, part, n_jobs)
 
 
-class _RunsAllEpochs:
-    """It stops by itself where the loss no longer falls, and Keras does not."""
+class _AsKerasDoes:
+    """It stops where the loss no longer falls, and draws its initial values otherwise.
+
+    ``_init_coef`` is private to scikit-learn, whose version is pinned here: no parameter says how
+    to begin, and after one epoch that is most of a score.
+    """
+
+    def _init_coef(self, fan_in: int, fan_out: int, dtype: Any) -> tuple[np.ndarray, np.ndarray]:
+        bound = np.sqrt(6 / (fan_in + fan_out))
+        drawn = self._random_state.uniform(-bound, bound, (fan_in, fan_out))  # type: ignore[attr-defined]
+        return drawn.astype(dtype), np.zeros(fan_out, dtype)
 
     def fit(self, X: Any, y: Any) -> Any:
         self.n_iter_no_change = self.max_iter + 1  # type: ignore[attr-defined]
@@ -35,11 +45,11 @@ class _RunsAllEpochs:
             return super().fit(X, y)  # type: ignore[misc]
 
 
-class _Classifier(_RunsAllEpochs, MLPClassifier):
+class _Classifier(_AsKerasDoes, MLPClassifier):
     pass
 
 
-class _Regressor(_RunsAllEpochs, MLPRegressor):
+class _Regressor(_AsKerasDoes, MLPRegressor):
     pass
 
 

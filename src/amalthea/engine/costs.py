@@ -58,16 +58,27 @@ def seconds_together(structure: Structure, members: Sequence[Member]) -> float:
     return seconds_to_prepare(structure) + sum(_seconds_to_run(structure, some) for some in alike)
 
 
-def least_seconds(members: Sequence[Member]) -> float:
-    """What members of one structure take at the least by themselves."""
-    structure = members[0].structure  # whose whole and short batches would be one step
-    return seconds_to_prepare(structure, share=0.5) + _seconds_to_run(structure, members)
+def least_seconds(groups: Sequence[Sequence[Member]]) -> float:
+    """What groups, each of one structure, take at the least in one program.
+
+    It does all that the largest of them does once, and for each fit what its own would do.
+    """
+    # In the one program whole and short batches would be one step.
+    prepare = max(seconds_to_prepare(group[0].structure, share=0.5) for group in groups)
+    runs = [_seconds_of_all(group[0].structure, group) for group in groups]
+    return prepare + max(run.once for run in runs) + sum(run.each for run in runs)
 
 
 def _seconds_to_run(structure: Structure, members: Sequence[Member]) -> float:
+    seconds = _seconds_of_all(structure, members)
+    return seconds.once + seconds.each
+
+
+def _seconds_of_all(structure: Structure, members: Sequence[Member]) -> Seconds:
+    """Of all epochs of all members, as if they were equally large."""
     seconds = seconds_of(work_of_epoch(structure, members[0]))
     longest = max(member.n_epochs_left for member in members)
-    return seconds.once * longest + seconds.each * epochs_left(members)
+    return Seconds(seconds.once * longest, seconds.each * epochs_left(members))
 
 
 def expected_seconds(

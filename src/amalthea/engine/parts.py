@@ -193,9 +193,9 @@ class Cutting:
             return groups
         together = [member for group in groups for member in group]
         seconds = self._seconds(together)
-        if seconds <= 2 * min(least_seconds(group) for group in groups):
-            return [together]
         middle = len(groups) // 2
+        if seconds <= least_seconds(groups[:middle]) + least_seconds(groups[middle:]):
+            return [together]  # without weaving the halves, only to see what they would take
         apart = [*self._cheapest(groups[:middle]), *self._cheapest(groups[middle:])]
         if seconds <= sum(self._seconds(group) for group in apart):
             return [together]

@@ -140,18 +140,19 @@ class Predictions:
         whole = {id(one.x): Rows(_in_batches(one.x, size), None) for one in rows}
         (x,), which = pool.stacked([whole[id(one.x)] for one in rows])
 
-        def predict(state: State, which: Any, x: Arrays) -> Any:
-            return step(state, map_arrays(lambda array: array[which], x))
+        def predict(state: State, which: Any, batch: Any, x: Arrays) -> Any:
+            return step(state, map_arrays(lambda array: array[which, batch], x))
 
-        axes: Any = (State(0, 0, 0, None, 0), 0, None)  # type: ignore[arg-type]
-        effort = effort_for_predicting(step.work)
+        axes: Any = (State(0, 0, 0, None, 0), 0, None, None)  # type: ignore[arg-type]
+        program = self._programs.prepare(
+            ("predict together", step.key),
+            jax.vmap(predict, axes),
+            *(state, which, np.int32(0), x),
+            effort=effort_for_predicting(step.work),
+        ).result()
         batches: list[Any] = []
         for batch in range(predictions[0].n_batches):
-            given = (state, which, map_arrays(lambda array, n=batch: array[:, n], x))  # type: ignore[misc]
-            program = self._programs.prepare(
-                ("predict together", step.key), jax.vmap(predict, axes), *given, effort=effort
-            )
-            state, outputs = program.result()(*given)
+            state, outputs = program(state, which, np.int32(batch), x)
             batches.append(outputs)
         return _one_by_one(batches, [count_rows(one.request.x) for one in predictions])
 
@@ -186,6 +187,11 @@ def _batches(n_rows: int, size: int) -> list[np.ndarray]:
 
 
 def _in_batches(x: Arrays, size: int) -> Arrays:
-    """All rows as arrays of shape (n_batches, size, ...)."""
-    rows = np.concatenate(_batches(count_rows(x), size))
+    """All rows as arrays of shape (n_batches, size, ...), where few shapes are left.
+
+    So that a program serves others too; the batches at the end are not looked at.
+    """
+    batches = _batches(count_rows(x), size)
+    room = 2 ** (len(batches) - 1).bit_length()
+    rows = np.concatenate([*batches, *batches[-1:] * (room - len(batches))])
     return map_arrays(lambda array: array.reshape(-1, size, *array.shape[1:]), take(x, rows))

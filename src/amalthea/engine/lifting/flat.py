@@ -56,7 +56,7 @@ class Number:
     dtype: Any
     weak: bool
 
-    @property
+    @cached_property
     def key(self) -> tuple[Any, ...]:
         return np.asarray(self.value).tobytes(), str(self.dtype), self.weak
 

@@ -126,11 +126,7 @@ class _Weaver:
         takes = [_shape(equations, "takes", n) for n in range(len(first.takes))]
         gives = [_shape(equations, "gives", n) for n in range(len(first.gives))]
         inputs = [
-            self._one_of(
-                {v: self._source(v, joint[v].inputs[n]) for v in variants},
-                shape_of(takes[n]),
-                {v: joint[v].inputs[n] for v in variants},
-            )
+            self._input({v: joint[v].inputs[n] for v in variants}, shape_of(takes[n]))
             for n in range(len(takes))
         ]
         seen = Seen(self._graph, variants, len(self._programs), equations, inputs, takes, gives)
@@ -151,14 +147,16 @@ class _Weaver:
             return self._graph.scalar(atom.value, atom.dtype)
         return self._known[variant][atom]
 
-    def _one_of(
-        self, sources: dict[int, Value], shape: tuple[int, ...], atoms: dict[int, Any] | None = None
-    ) -> Value:
-        """For each variant its own source, with that shape."""
-        numbers = [atom for atom in (atoms or {}).values() if isinstance(atom, Number)]
-        if len(numbers) == len(sources) and len({number.key for number in numbers}) > 1:
+    def _input(self, atoms: dict[int, Any], shape: tuple[int, ...]) -> Value:
+        """For each variant what it takes, with that shape."""
+        numbers = [atom for atom in atoms.values() if isinstance(atom, Number)]
+        if len(numbers) == len(atoms) and len({number.key for number in numbers}) > 1:
             if len({np.shape(number.value) for number in numbers}) == 1:
-                return self._numbers(dict(zip(sources, numbers, strict=True)))
+                return self._numbers(dict(zip(atoms, numbers, strict=True)))
+        return self._one_of({v: self._source(v, atom) for v, atom in atoms.items()}, shape)
+
+    def _one_of(self, sources: dict[int, Value], shape: tuple[int, ...]) -> Value:
+        """For each variant its own source, with that shape."""
         distinct: dict[int, Value] = {}
         for value in sources.values():
             distinct.setdefault(value.number, self._graph.cut_to(value, shape))
