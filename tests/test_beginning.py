@@ -90,9 +90,9 @@ def test_each_four_are_begun_with_and_the_rest_trains_while_others_go_on() -> No
         ("begin", [0, 1, 2, 3]),
         ("wait", 0),  # one after the other
         ("begin", [4, 5, 6, 7]),
-        ("end", 0),
         ("wait", 4),
         ("the last", [8, 9]),
+        ("end", 0),
         ("end", 4),
         ("end", 8),
         ("predict", list(range(10))),
@@ -107,6 +107,7 @@ def test_where_the_last_cannot_be_begun_nobody_goes_on_before_they_are_trained()
     trainer = Seldom()
     assert run(trainer, fit_and_predict, range(10)) == [(n, n) for n in range(10)]
     assert trainer.calls[3:] == [
+        ("wait", 4),
         ("end", 0),
         ("wait", 4),
         ("end", 4),

@@ -110,11 +110,13 @@ def test_numbers_become_arrays_as_ever(x: Any, dtype: Any) -> None:
             array.sharding,
         )
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # float64 is not there
+    with warnings.catch_warnings(record=True) as theirs:
+        warnings.simplefilter("always")
         expected = made()
-        with initial_values():
-            assert made() == expected
+    with warnings.catch_warnings(record=True) as ours, initial_values():
+        warnings.simplefilter("always")
+        assert made() == expected
+    assert [str(one.message) for one in ours] == [str(one.message) for one in theirs]
 
 
 def test_traced_code_is_left_alone() -> None:

@@ -115,9 +115,9 @@ def _filled(value: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 def _from_numbers(convert: Callable[..., Any]) -> Callable[..., Any]:
     def converted(x: Any, dtype: Any = None, **more: Any) -> Any:
         """A few numbers of Python's, such as a seed; JAX would compile the conversion."""
-        if more or dtype is None or not _exact(x, kind := jax.dtypes.canonicalize_dtype(dtype)):
+        if more or dtype is None or not _exact(x, dtype):
             return convert(x, dtype, **more)
-        return jax.device_put(np.asarray(x, kind))
+        return jax.device_put(np.asarray(x, dtype))
 
     return converted
 
@@ -125,14 +125,12 @@ def _from_numbers(convert: Callable[..., Any]) -> Callable[..., Any]:
 def _exact(x: Any, dtype: Any) -> bool:
     """Whether NumPy converts it as JAX does: whole numbers in range, or a float once rounded."""
     if type(x) is float:
-        return dtype == "float32"
+        return bool(dtype == "float32" and abs(x) <= np.finfo("float32").max)
     numbers = x if type(x) is list else [x]
-    if not numbers or not all(type(number) is int for number in numbers):
-        return False
-    if not jax.dtypes.issubdtype(dtype, np.integer):
+    if not numbers or dtype not in ("int32", "uint32"):
         return False
     ends = np.iinfo(dtype)
-    return all(ends.min <= number <= ends.max for number in numbers)
+    return all(type(number) is int and ends.min <= number <= ends.max for number in numbers)
 
 
 def _is_shape(shape: Any) -> bool:
