@@ -27,6 +27,7 @@ from . import uniform_draws
 FEWEST_DRAWN, MOST_DRAWN = 2**10, 2**20  # beyond, drawing too many costs more than compiling
 
 MOST_KEPT = 256  # arrays of the smallest size
+_LARGEST_FLOAT = float(np.finfo("float32").max)
 
 _one_at_a_time = RLock()
 _drawn_before: OrderedDict[Any, np.ndarray] = OrderedDict()
@@ -125,7 +126,7 @@ def _from_numbers(convert: Callable[..., Any]) -> Callable[..., Any]:
 def _exact(x: Any, dtype: Any) -> bool:
     """Whether NumPy converts it as JAX does: whole numbers in range, or a float once rounded."""
     if type(x) is float:
-        return bool(dtype == "float32" and abs(x) <= np.finfo("float32").max)
+        return dtype == "float32" and abs(x) <= _LARGEST_FLOAT
     numbers = x if type(x) is list else [x]
     if not numbers or dtype not in ("int32", "uint32"):
         return False
