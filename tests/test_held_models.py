@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import pytest
 from sklearn.base import clone
-from sklearn.model_selection import cross_validate
+from sklearn.model_selection import ParameterGrid, cross_validate
 
 import amalthea
 from amalthea import KerasClassifier
@@ -52,6 +52,36 @@ def test_the_builder_runs_once_for_all_splits(iris: Any) -> None:
 def test_where_fits_cannot_start_alike_each_has_its_model(iris: Any, parameters: Any) -> None:
     fitted_together(*iris, **parameters)
     assert len(built) == 3
+
+
+def searched(estimator: KerasClassifier, grid: Any, X: Any, y: Any) -> list[Any]:
+    """The mean scores, and how often the builder ran."""
+    built.clear()
+    search = amalthea.GridSearchCV(estimator, grid, cv=3, error_score="raise").fit(X, y)
+    return [search.cv_results_["mean_test_score"].tolist(), len(built)]
+
+
+def test_candidates_that_differ_in_how_they_are_trained_share_a_model(iris: Any) -> None:
+    estimator = KerasClassifier(build, epochs=1, random_state=0)
+    grid = {"epochs": [1, 3], "batch_size": [20, 50], "fit__shuffle": [True, False]}
+    together, n_built = searched(estimator, grid, *iris)
+    assert n_built == 1 + 1  # and for the refit, on other rows
+    alone = [
+        searched(estimator, {name: [value] for name, value in one.items()}, *iris)[0]
+        for one in ParameterGrid(grid)
+    ]
+    np.testing.assert_allclose(together, np.ravel(alone), rtol=1e-6)
+
+
+def test_a_builder_that_wants_epochs_too_is_called_for_each(iris: Any) -> None:
+    def wants(epochs: int) -> keras.Model:
+        return build(epochs)
+
+    built.clear()
+    with amalthea.lockstep():
+        grid = {"epochs": [2, 3]}
+        amalthea.GridSearchCV(KerasClassifier(wants, random_state=0), grid, refit=False).fit(*iris)
+    assert sorted(built) == [2, 3]
 
 
 def test_estimators_are_as_if_each_had_been_fitted_alone(iris: Any) -> None:

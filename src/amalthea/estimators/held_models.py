@@ -1,17 +1,17 @@
 """The model of a fitted estimator: its own, or one that is made when somebody asks for it.
 
 The fits of one candidate with one seed begin with equal models, since the builder runs under the
-seed. While such fits wait to be trained together, the builder runs once for all of them: they
-share its model, which nobody changes, and each holds what training made of the values. When the
-model itself is asked for, which in a search is seldom, the builder runs again, and has to make the
-same.
+seed, and so do those of candidates that differ in epochs or the like. While such fits wait to be
+trained together, the builder runs once for all of them: they share its model, which nobody changes,
+and each holds what training made of the values. When the model itself is asked for, which in a
+search is seldom, the builder runs again, and has to make the same.
 """
 
 from __future__ import annotations
 
 import types
 import warnings
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -23,10 +23,12 @@ from ..engine.requests import FitResult
 from ..engine.seeding import Generators, seeded
 from ..engine.steps import put_state, variables_of
 from ..errors import InvalidModel
+from ..routing import FIT_ARGUMENTS
 from .construction import Construction, Made
 from .settings import builder_name
 
 Weights = tuple[Any, Any]  # values of trainable and of other variables
+_OF_FIT_ALONE = FIT_ARGUMENTS - {"callbacks"}  # which may ask for a model of their own
 _shared: WeakValueDictionary[Hashable, Made] = WeakValueDictionary()
 
 
@@ -188,6 +190,7 @@ def _likeness(model: keras.Model) -> Likeness | None:
 def _key(construction: Construction, seed: int) -> Hashable | None:
     """Equal where the builder, called under the seed, makes the same model."""
     settings, target = construction.settings, construction.target
+    routes = settings.routes
     if not isinstance(settings.values["random_state"], int) or settings.early_stopping:
         return None
     about_data = construction.meta if "meta" in settings.signature.asks_for else None
@@ -195,8 +198,8 @@ def _key(construction: Construction, seed: int) -> Hashable | None:
         return (
             seed,
             _plain(settings.builder),
-            _plain(dict(settings.values)),
-            _plain(vars(settings.routes)),
+            _plain(_of_model(settings.values)),
+            _plain({**vars(routes), "own": _of_model(routes.own), "fit": _of_model(routes.fit)}),
             _plain(about_data),
             _plain(_shapes(construction.template)),
             type(target),
@@ -205,6 +208,11 @@ def _key(construction: Construction, seed: int) -> Hashable | None:
         )
     except TypeError:
         return None
+
+
+def _of_model(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Those that a model may depend on; what its builder wants of the others is routed to it."""
+    return {name: value for name, value in values.items() if name not in _OF_FIT_ALONE}
 
 
 def _plain(value: Any) -> Hashable:
