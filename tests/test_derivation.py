@@ -12,7 +12,8 @@ import pytest
 from amalthea.engine import known_steps, structures
 from amalthea.engine.derivation import ENOUGH_VALUES, Samples
 from amalthea.engine.initial_values import initial_values
-from amalthea.engine.likeness import NUMBERS, likeness
+from amalthea.engine.keras_numbers import NUMBERS
+from amalthea.engine.likeness import likeness
 from amalthea.engine.programs import TracedStep, trace
 from amalthea.engine.requests import FitRequest
 from amalthea.engine.rows import Rows

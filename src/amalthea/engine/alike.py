@@ -11,6 +11,7 @@ import keras
 
 from .likeness import Likeness, likeness
 from .programs import made_by
+from .recent import keep
 from .requests import FitRequest, PredictRequest
 from .rows import Arrays, Rows, leaves, map_arrays
 from .steps import variables_of
@@ -91,10 +92,7 @@ class Forms:
         form = spelled.form()
         number = self._numbers.get(form)
         number = next(_count) if number is None else number
-        self._numbers[form] = number
-        self._numbers.move_to_end(form)
-        while len(self._numbers) > FORMS_KEPT:
-            self._numbers.popitem(last=False)
+        keep(self._numbers, form, number, FORMS_KEPT)
         return Alike(number, spelled.numbers, settings())
 
 

@@ -68,6 +68,20 @@ class Lanes:
         return () if self.number is None else (self.number,)
 
 
+@dataclass(frozen=True)
+class EpochRows:
+    """What an epoch goes through.
+
+    ``which`` of the stacked arrays in ``data`` are this fit's; None where they are not stacked.
+    ``parts`` are its order, cut, and ``counts`` the same in each epoch.
+    """
+
+    data: Any
+    which: Any
+    parts: Sequence[Any]
+    counts: Sequence[Any]
+
+
 ALONE = Lanes()
 STATES: Any = State(0, 0, 0, 0, 0)  # type: ignore[arg-type]
 
@@ -100,19 +114,8 @@ class Batching(Protocol):
 
     def counts(self, n_rows: int, size: int) -> tuple[Any, ...]: ...
 
-    def epoch(
-        self,
-        state: State,
-        which: Any,
-        parts: Sequence[Any],
-        counts: Sequence[Any],
-        data: Any,
-        lanes: Lanes = ALONE,
-    ) -> tuple[State, Logs, Any]:
-        """The state after it, the logs of the last batch, and the loss after each.
-
-        ``which`` of the stacked arrays in ``data`` are this fit's; None where they are not stacked.
-        """
+    def epoch(self, state: State, rows: EpochRows, lanes: Lanes = ALONE) -> tuple[State, Logs, Any]:
+        """The state after it, the logs of the last batch, and the loss after each."""
         ...
 
 
@@ -153,25 +156,17 @@ class Steps:
     def counts(self, n_rows: int, size: int) -> tuple[Any, ...]:
         return ()
 
-    def epoch(
-        self,
-        state: State,
-        which: Any,
-        parts: Sequence[Any],
-        counts: Sequence[Any],
-        data: Any,
-        lanes: Lanes = ALONE,
-    ) -> tuple[State, Logs, Any]:
-        batches, rest = parts
+    def epoch(self, state: State, rows: EpochRows, lanes: Lanes = ALONE) -> tuple[State, Logs, Any]:
+        batches, rest = rows.parts
         logs: Logs = {}
         losses = []
 
         def on_rows(step: TracedStep) -> Callable[..., Any]:
-            def one(state: State, which: Any, rows: Any) -> Any:
-                return step(state, _batch(data, which, rows))
+            def one(state: State, which: Any, batch: Any) -> Any:
+                return step(state, _batch(rows.data, which, batch))
 
             of_all = lanes.each(one, STATES, 0, lanes.orders)
-            return lambda state, rows: of_all(state, which, rows)
+            return lambda state, batch: of_all(state, rows.which, batch)
 
         state = lanes.begun(state)
         if self.whole is not None:
@@ -226,22 +221,14 @@ class OneStep:
     def counts(self, n_rows: int, size: int) -> tuple[Any, ...]:
         return (np.int32(-(-n_rows // size)),)
 
-    def epoch(
-        self,
-        state: State,
-        which: Any,
-        parts: Sequence[Any],
-        counts: Sequence[Any],
-        data: Any,
-        lanes: Lanes = ALONE,
-    ) -> tuple[State, Logs, Any]:
-        (rows,), (n_batches,), settings = parts, counts, state.settings
-        rows = lanes.batch_by_batch(rows)
+    def epoch(self, state: State, rows: EpochRows, lanes: Lanes = ALONE) -> tuple[State, Logs, Any]:
+        (order,), (n_batches,), settings = rows.parts, rows.counts, state.settings
+        batches = lanes.batch_by_batch(order)
         end = self.first + self.several
         for_whole, for_last = settings[self.first : end], settings[end : end + self.several]
 
-        def one(state: State, which: Any, rows: Any) -> Any:
-            state, logs = self.step(state, _batch(data, which, rows))
+        def one(state: State, which: Any, batch: Any) -> Any:
+            state, logs = self.step(state, _batch(rows.data, which, batch))
             return replace_settings(state, ()), logs
 
         of_all = lanes.each(one, STATES, 0, lanes.orders)
@@ -250,11 +237,11 @@ class OneStep:
             state, _, losses = carry
             is_last = number == n_batches - 1
             told = [jnp.where(is_last, b, a) for a, b in zip(for_whole, for_last, strict=True)]
-            state, logs = of_all(replace_settings(state, told), which, rows[number])
+            state, logs = of_all(replace_settings(state, told), rows.which, batches[number])
             return state, logs, losses.at[number].set(logs["loss"])
 
         logs = {name: lanes.room(one) for name, one in self.logs_like.items()}
-        losses = jnp.zeros((rows.shape[0], *logs["loss"].shape), logs["loss"].dtype)
+        losses = jnp.zeros((batches.shape[0], *logs["loss"].shape), logs["loss"].dtype)
         carry = (lanes.begun(replace_settings(state, ())), logs, losses)
         state, logs, losses = jax.lax.fori_loop(0, n_batches, another, carry)
         return replace_settings(state, settings), logs, lanes.fit_by_fit(losses)
@@ -264,6 +251,6 @@ def replace_settings(state: State, settings: Sequence[Any]) -> State:
     return state._replace(settings=settings)
 
 
-def _batch(data: Any, which: Any, rows: Any) -> Any:
-    at = rows if which is None else (which, rows)
+def _batch(data: Any, which: Any, batch: Any) -> Any:
+    at = batch if which is None else (which, batch)
     return map_arrays(lambda array: array[at], data)

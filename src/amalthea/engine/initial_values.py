@@ -23,6 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from . import uniform_draws
+from .recent import keep
 
 FEWEST_DRAWN, MOST_DRAWN = 2**10, 2**20  # beyond, drawing too many costs more than compiling
 
@@ -93,11 +94,11 @@ def _once(draw: Callable[..., Any], size: int, arguments: Any, named: dict[str, 
         return np.asarray(draw(*arguments, **named))
     parts = [*arguments, *named.values()]
     key = (draw, *named, *(np.asarray(part).tobytes() for part in parts), *map(type, parts))
-    if key not in _drawn_before:
-        _drawn_before[key] = np.asarray(draw(*arguments, **named))
-        while len(_drawn_before) > MOST_KEPT:
-            _drawn_before.popitem(last=False)
-    return _drawn_before[key]
+    drawn = _drawn_before.get(key)
+    if drawn is None:
+        drawn = np.asarray(draw(*arguments, **named))
+    keep(_drawn_before, key, drawn, MOST_KEPT)
+    return drawn
 
 
 def _filled(value: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

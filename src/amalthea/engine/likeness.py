@@ -10,7 +10,7 @@ Code can read what no attribute tells, so only objects and functions of Keras it
 out. A model with anything else in it (a layer, loss or metric of one's own) has no likeness, and
 is traced each time.
 
-Some attributes of Keras's objects are but numbers to compute with (:data:`NUMBERS`), such as the
+Some attributes of Keras's objects are but numbers to compute with (:mod:`.keras_numbers`), such as the
 rate of a dropout. Models that differ in these alone have one *form*.
 """
 
@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import math
 import threading
 import types
 import weakref
@@ -28,6 +27,8 @@ from typing import Any
 import jax
 import keras
 import numpy as np
+
+from .keras_numbers import NUMBERS, Between, is_between
 
 _PLAIN = frozenset({str, int, float, bool, bytes, complex, type(None)})
 _AS_IT_IS = (type, types.ModuleType, types.BuiltinFunctionType, np.dtype, np.generic)
@@ -44,33 +45,6 @@ _LEFT_BY_FIT = frozenset(
 )
 _OF_KERAS = ("keras.", "jax.", "jax._src")
 _AGAIN, _NUMBER = object(), object()
-
-Between = tuple[float, float]  # these two are left out, since with them something else is computed
-_ANY: Between = (0.0, math.inf)
-_SHARE: Between = (0.0, 1.0)
-_L, _R, _C = keras.layers, keras.regularizers, keras.constraints
-_OF_ANY_OPTIMIZER: dict[str, Between] = {
-    **dict.fromkeys(("weight_decay", "clipnorm", "global_clipnorm", "clipvalue"), _ANY),
-    **dict.fromkeys(("beta_1", "beta_2", "rho", "momentum", "ema_momentum"), _SHARE),
-    "epsilon": _ANY,
-}
-NUMBERS: dict[type, dict[str, Between]] = {
-    _L.Dropout: {"rate": _SHARE},
-    _L.SpatialDropout1D: {"rate": _SHARE},
-    _L.SpatialDropout2D: {"rate": _SHARE},
-    _L.SpatialDropout3D: {"rate": _SHARE},
-    _L.GaussianDropout: {"rate": _SHARE},
-    _L.GaussianNoise: {"stddev": _ANY},
-    _L.LeakyReLU: {"negative_slope": _ANY},
-    _R.L2: {"l2": _ANY},
-    _R.L1L2: {"l1": _ANY, "l2": _ANY},
-    _C.MaxNorm: {"max_value": _ANY},
-    _C.MinMaxNorm: {"min_value": _ANY, "max_value": _ANY},
-    **{
-        getattr(keras.optimizers, name): _OF_ANY_OPTIMIZER
-        for name in ("SGD", "RMSprop", "Adagrad", "Adadelta", "Adam", "AdamW", "Adamax", "Nadam")
-    },
-}
 
 
 class _Unknown(Exception):
@@ -238,7 +212,7 @@ class _Spelling:
     ) -> Iterator[tuple[str, Any]]:
         """Keep the numbers apart, and pass on the rest."""
         for name, value in read:
-            if name in numbers and type(value) is float and _is_between(value, numbers[name]):
+            if name in numbers and type(value) is float and is_between(value, numbers[name]):
                 self.words += (name, _NUMBER)
                 self.numbers.append(value)
             else:
@@ -288,7 +262,3 @@ def _is_a_few_numbers(array: jax.Array) -> bool:
     traced = isinstance(array, jax.core.Tracer)
     numeric = jax.dtypes.issubdtype(array.dtype, np.number)
     return not traced and numeric and array.ndim == 0
-
-
-def _is_between(value: float, ends: Between) -> bool:
-    return ends[0] < value < ends[1]

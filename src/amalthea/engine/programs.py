@@ -23,6 +23,7 @@ import numpy as np
 from jax.extend.core import jaxpr_as_fun
 
 from .lifting.flat import Flat, NotWoven, flatten
+from .recent import keep
 from .stored_programs import StoredPrograms
 from .work import Work, work_of
 
@@ -210,9 +211,7 @@ class Programs:
             program = pool.submit(self._compile, full_key, lower(), effort)
         with self._lock:
             self.compilations += 1
-            self._compiled[full_key] = program
-            while len(self._compiled) > self._kept:
-                self._compiled.popitem(last=False)
+            keep(self._compiled, full_key, program, self._kept)
         return program
 
     def _compile(self, key: tuple[Any, ...], lowered: Any, effort: Effort) -> Any:

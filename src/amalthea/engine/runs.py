@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .batching import ALONE, Batching, Lanes, Logs, OneStep
+from .batching import ALONE, Batching, EpochRows, Lanes, Logs, OneStep
 from .data import addresses, bytes_of_rows
 from .epochs import Orders, Tools
 from .rows import Rows
@@ -213,12 +213,12 @@ def _with_validation(structure: Structure, lanes: Lanes) -> Callable[..., Any]:
         held_counts: Any,
     ) -> tuple[State, Logs, Logs]:
         state = state._replace(metrics=structure.no_metrics)
-        state, logs, _ = train.epoch(state, which, parts, counts, data, lanes)
+        state, logs, _ = train.epoch(state, EpochRows(data, which, parts, counts), lanes)
         if test is None:
             return state, logs, {}
         state = state._replace(metrics=structure.no_metrics)
-        by_itself = replace(lanes, own_orders=True)
-        state, of_held, _ = test.epoch(state, which_held, held_parts, held_counts, held, by_itself)
+        looked_at = EpochRows(held, which_held, held_parts, held_counts)
+        state, of_held, _ = test.epoch(state, looked_at, replace(lanes, own_orders=True))
         return state, logs, of_held
 
     return epoch

@@ -20,6 +20,7 @@ from .initial_values import initial_values
 from .known_steps import KnownSteps
 from .obstacles import NeedsKeras
 from .programs import TracedStep, trace
+from .recent import keep
 from .requests import FitRequest, PredictRequest
 from .rows import Arrays, Rows, in_keras_floats, map_arrays
 from .seeding import resumed
@@ -91,7 +92,7 @@ class Structures:
                     _reset_metrics(model)
                 if request.likeness is not None and key is not None and not built:
                     slots = _slots_of(model.optimizer, before)
-                    _keep(self._slots, key.model.form, slots, FORMS_KEPT)
+                    keep(self._slots, key.model.form, slots, FORMS_KEPT)
                 state = state_of(model)
                 known = self._trace(request, state, key)
             return known, state
@@ -119,7 +120,7 @@ class Structures:
             if train is not None and (test is None) == (held is None):
                 known = _structure(train, test, begun.no_metrics, begun.metrics, begun.steady)
         if known is not None:
-            _keep(self._known, key, known, STRUCTURES_KEPT)
+            keep(self._known, key, known, STRUCTURES_KEPT)
         return known
 
     def of_predict(self, request: PredictRequest, state: State, seen: Seen) -> Structure:
@@ -139,7 +140,7 @@ class Structures:
 
             step = self._steps.step("predict", alike, shapes, request.batch_size, traced)
             structure = Structure(step.key, Steps(step, None), None, [], [])
-            _keep(known, key, structure, STRUCTURES_KEPT)
+            keep(known, key, structure, STRUCTURES_KEPT)
         return structure
 
     def _trace(self, request: FitRequest, state: State, key: FitLike | None) -> Structure:
@@ -170,8 +171,8 @@ class Structures:
         steady = key is not None and is_steady(model)
         structure = _structure(train, test, no_metrics, list(model.metrics), steady)
         if key is not None:
-            _keep(self._known, key, structure, STRUCTURES_KEPT)
-            _keep(self._begun, key.beginning, structure, STRUCTURES_KEPT)
+            keep(self._known, key, structure, STRUCTURES_KEPT)
+            keep(self._begun, key.beginning, structure, STRUCTURES_KEPT)
         return structure
 
 
@@ -185,13 +186,6 @@ def _structure(
     parts = (train.key, test and test.key, [value.tobytes() for value in no_metrics])
     key = hashlib.sha256(str(parts).encode()).hexdigest()
     return Structure(key, train, test, no_metrics, metrics, steady)
-
-
-def _keep(known: OrderedDict[Any, Any], key: Hashable, value: Any, most: int) -> None:
-    known[key] = value
-    known.move_to_end(key)
-    while len(known) > most:
-        known.popitem(last=False)
 
 
 def create_variables(request: FitRequest) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..batching import Batching, OneStep, Steps, replace_settings
 from ..programs import TracedStep, made_by
+from ..recent import keep
 from ..steps import State
 from ..structures import Structure
 from .flat import Flat, NotWoven
@@ -73,12 +74,10 @@ class Families:
 
     def _of(self, structures: Sequence[Structure], one_step: bool) -> Family | None:
         key = (one_step, *(structure.key for structure in structures))
-        if key not in self._known:
-            self._known[key] = _family_or_none(structures, one_step)
-        self._known.move_to_end(key)
-        while len(self._known) > FAMILIES_KEPT:
-            self._known.popitem(last=False)
-        return self._known[key]
+        is_new = key not in self._known
+        family = _family_or_none(structures, one_step) if is_new else self._known[key]
+        keep(self._known, key, family, FAMILIES_KEPT)
+        return family
 
 
 def _family_or_none(structures: Sequence[Structure], one_step: bool) -> Family | None:
