@@ -10,8 +10,8 @@ Code can read what no attribute tells, so only objects and functions of Keras it
 out. A model with anything else in it (a layer, loss or metric of one's own) has no likeness, and
 is traced each time.
 
-Some attributes of Keras's objects are but numbers to compute with (:mod:`.keras_numbers`), such as the
-rate of a dropout. Models that differ in these alone have one *form*.
+Some attributes of Keras's objects are but numbers to compute with (:mod:`.keras_numbers`), such as
+the rate of a dropout. Models that differ in these alone have one *form*.
 """
 
 from __future__ import annotations
