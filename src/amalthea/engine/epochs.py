@@ -15,12 +15,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
 
-from .batching import Batching, Lanes, Logs, Steps
+from .batching import ALONE, Batching, EpochRows, Lanes, Logs, Steps
 from .data import Pool
 from .programs import Effort, Programs
 from .reached import Reached
@@ -63,7 +62,7 @@ def stacked_epoch(
     """``state`` and results have a first axis of fits; the metrics in ``state`` have none."""
     data, which = tools.pool.stacked(rows)
     counts = batching.counts(len(rows[0]), sizes[0])
-    function = partial(batching.epoch, lanes=Lanes(len(rows)))
+    function = _of_arrays(batching, Lanes(len(rows)))
 
     def arguments(state: State, orders: Orders) -> tuple[Any, ...]:
         asked = list(zip(map(id, orders), sizes, strict=True))
@@ -72,7 +71,7 @@ def stacked_epoch(
         fits = [place[key] for key in asked]
         cut = [batching.cut(order, size, 0) for (_, size), order in distinct.items()]
         parts = tuple(np.stack(group)[fits] for group in zip(*cut, strict=True))
-        return state, which, parts, counts, data
+        return state, data, which, parts, counts
 
     example = arguments(state, [np.arange(len(part)) for part in rows])
     program = tools.prepare(("stacked", *batching.key), function, *example)
@@ -91,14 +90,23 @@ def loop_epoch(
     data, counts = tools.pool.on_device(only), batching.counts(len(only), size)
 
     def arguments(state: State, order: np.ndarray) -> tuple[Any, ...]:
-        return state, None, batching.cut(order, size, 0), counts, data
+        return state, data, None, batching.cut(order, size, 0), counts
 
     example = arguments(state, np.arange(len(only)))
-    program = tools.prepare(("loop", *batching.key), batching.epoch, *example)
+    program = tools.prepare(("loop", *batching.key), _of_arrays(batching, ALONE), *example)
 
     def epoch(state: State, orders: Orders) -> tuple[State, Logs, Any]:
         result: tuple[State, Logs, Any] = program.result()(*arguments(state, orders[0]))
         return result
+
+    return epoch
+
+
+def _of_arrays(batching: Batching, lanes: Lanes) -> Callable[..., Any]:
+    """An epoch as a function of what a program takes."""
+
+    def epoch(state: State, *arrays: Any) -> tuple[State, Logs, Any]:
+        return batching.epoch(state, EpochRows(*arrays), lanes)
 
     return epoch
 
