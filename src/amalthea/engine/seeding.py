@@ -41,7 +41,7 @@ class Generators:
             random.getstate(),
             np.random.get_state(),
             (seed, generator, copy.copy(names)),
-            None if generator is None else np.array(generator.state.value),
+            None if generator is None else _drawn(generator),
             torch.random.get_rng_state() if torch else None,
         )
 
@@ -50,10 +50,15 @@ class Generators:
         np.random.set_state(self.numpy)
         seed, generator, names = self.keras
         privates.set_keras_state((seed, generator, copy.copy(names)))
-        if self.drawn is not None and not np.array_equal(self.drawn, generator.state.value):
+        if self.drawn is not None and not np.array_equal(self.drawn, _drawn(generator)):
             generator.state.assign(self.drawn)
         if self.torch is not None:
             sys.modules["torch"].random.set_rng_state(self.torch)
+
+
+def _drawn(generator: keras.random.SeedGenerator) -> np.ndarray:
+    """How far it is; a copy, on any device."""
+    return np.array(keras.ops.convert_to_numpy(generator.state.value))
 
 
 @contextmanager
