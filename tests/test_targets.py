@@ -25,6 +25,7 @@ from sklearn.model_selection import StratifiedKFold, cross_val_score
 from amalthea import KerasClassifier, KerasRegressor, errors
 from amalthea.engine.requests import FitRequest, FitResult, PredictRequest
 from amalthea.engine.trainer import training_with
+from amalthea.estimators.class_targets import are_plain_labels
 from trainers import OneByOne
 
 # Keras's Variable.__array__ has no copy argument, which NumPy 2 wants.
@@ -351,6 +352,11 @@ def test_the_score_is_scikit_learns_accuracy(trained: dict[str, Any], y: Any, we
         expected = accuracy_score(y, clf.predict(X), sample_weight=weights)
     assert score == expected
     assert [str(w.message) for w in ours] == [str(w.message) for w in theirs]
+
+
+def test_no_labels_at_all_are_for_scikit_learn_to_refuse() -> None:
+    assert not are_plain_labels(np.zeros(0, int))
+    assert are_plain_labels(NUMBERS)
 
 
 @pytest.mark.parametrize("y", [NUMBERS[:-1], np.zeros(0, int), VALUES[:, 0]])

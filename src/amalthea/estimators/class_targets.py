@@ -212,7 +212,7 @@ def are_plain_labels(y: Any) -> bool:
     """
     if type(y) is not np.ndarray or y.ndim != 1 or y.dtype.kind not in "biu":
         return False
-    return 2 * len(np.unique(y)) <= len(y)
+    return 0 < 2 * len(np.unique(y)) <= len(y)
 
 
 def _check_labels(labels: np.ndarray) -> None:
