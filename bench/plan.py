@@ -18,18 +18,15 @@ QUICK_WORKLOADS = ("tutorial", "pipeline")
 QUICK_PEERS = ("amalthea", "limit", "keras", "wrappers", "scikeras", "optuna", "mlp", "mlp2")
 # Runs of those who do the whole work and of the others, as many as let the bench end in an hour.
 RUNS_ON_HEADLINES, RUNS_ELSEWHERE = (3, 2), (2, 1)
-LONG = ("tuner", "wide")  # headlines whose whole work is long
+LONG = ("tuner", "images", "wide", "sequence")  # headlines whose fits are long
 LARGE = ("many", "table")
 SLOW = ("tuner", *LARGE)  # where Amalthea takes more than a minute
 # Seeds at least under which Amalthea is run for its scores, since they tell how noisy scores are.
 SEEDS, SEEDS_OF_SLOW, SEEDS_OF_ONE_FIT = 3, 2, 5
 ENOUGH_RUNS = 3  # fewer, where they were asked for, are not published
 # Where they are measured with a warm compilation cache too. Those on JAX compile the same programs.
-WARM = {
-    **dict.fromkeys(("amalthea", "limit"), (*(set(HEADLINES) - {"tuner"}), "brownlee-batches")),
-    **{"keras": HEADLINES, "wrappers": ("pipeline",)},
-    **dict.fromkeys(("tuner", "optuna"), ("pipeline",)),
-}
+_WHOLE_AND_WARM = (*(name for name in HEADLINES if name != "tuner"), "brownlee-batches")
+WARM = {"amalthea": _WHOLE_AND_WARM, "limit": _WHOLE_AND_WARM, "keras": HEADLINES}
 
 
 @dataclass(frozen=True)
@@ -87,7 +84,7 @@ class Plan:
         """What one measurement of a peer on a part may take."""
         if self.mode == "smoke":
             return 0.0
-        return 4.0 if self.mode != "quick" and workload.name in HEADLINES else 3.0
+        return 3.0 if self.mode != "quick" and workload.name in HEADLINES else 2.5
 
     @property
     def environments(self) -> list[str]:
