@@ -72,7 +72,7 @@ def test_cohorts_are_cut_to_the_room(
         cut.extend(len(part) for _, part in chosen)
         return chosen
 
-    monkeypatch.setattr("amalthea.engine.parts.in_stacks", noting)
+    monkeypatch.setattr("amalthea.engine.stacks.in_stacks", noting)
     room_in_bytes = lanes_that_fit * bytes_of_one()
     results = Engine(form="stacked").train(requests(12))
     assert {result.form for result in results} == ({"stacked"} if sizes else {"loop"})
@@ -82,7 +82,7 @@ def test_cohorts_are_cut_to_the_room(
 def bytes_of_one() -> float:
     from amalthea.engine.forms import _known
     from amalthea.engine.members import Member
-    from amalthea.engine.parts import bytes_of
+    from amalthea.engine.part import bytes_of
 
     (request,) = requests(1)
     member = Member(request, *_known.structures.of_fit(request, None))

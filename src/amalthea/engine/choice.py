@@ -16,6 +16,7 @@ from .grouping import Thing
 from .members import Member
 from .programs import Effort
 from .room import bytes_on_device
+from .run_shapes import RunShape
 from .structures import Structure
 from .work import Work
 
@@ -126,6 +127,11 @@ def effort_for(structure: Structure, members: Sequence[Member]) -> Effort:
     """How well to compile what all these are trained by."""
     longest = max(members, key=lambda member: work_of_epoch(structure, member).elements)
     return _effort(work_of_epoch(structure, longest), members)
+
+
+def best_effort(least: Effort, known: Sequence[RunShape]) -> Effort:
+    """As well as is worth it, or as a program is that is there, where that is better."""
+    return min((shape.effort for shape in known if shape.effort >= least), default=least)
 
 
 def effort_for_predicting(work: Work) -> Effort:

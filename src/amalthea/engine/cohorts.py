@@ -17,7 +17,7 @@ from .choice import Form, epochs_at_once, shrinks_to
 from .epochs import FORMS, Epoch, Tools, host_epoch
 from .lanes import Lanes, Lone, Stacked
 from .members import Change, EpochLogs, Look, Member, RunLogs
-from .parts import Part
+from .part import Part
 from .reached import point
 from .requests import FitResult
 from .runs import Run, Side
@@ -70,7 +70,8 @@ class Cohort:
     @property
     def can_run_beside_others(self) -> bool:
         """Whether most of its time is the device's, and no code of a user is called."""
-        return self.form.name == "stacked" and not any(m.request.callbacks for m in self.members)
+        on_device = self.form.name == "stacked" or self._several is not None
+        return on_device and not any(m.request.callbacks for m in self.members)
 
     def _leads(self, members: Sequence[Member]) -> list[Member]:
         """Those that have a lane of their own; the others go the same way for a while."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from .grouping import grouped
 from .members import Member
+from .programs import Effort
 from .structures import Structure
 from .work import Work
 
@@ -18,6 +19,7 @@ from .work import Work
 _PER_OPERATION, _PER_ELEMENT, _PER_MULTIPLICATION = 1.5e-7, 4e-10, 5e-11
 # Seconds to trace and compile a stacked program with little effort, and for each operation in it.
 _PREPARING, _PREPARING_OPERATION = 0.1, 1e-3
+_TIMES = {Effort.LITTLE: 1.0, Effort.SOME: 2.0, Effort.FULL: 3.0}  # of that with more effort
 
 
 @dataclass(frozen=True)
@@ -45,11 +47,13 @@ def epochs_left(members: Sequence[Member]) -> int:
     return sum(member.n_epochs_left for member in members)
 
 
-def seconds_to_prepare(structure: Structure, share: float = 1.0) -> float:
+def seconds_to_prepare(
+    structure: Structure, share: float = 1.0, effort: Effort = Effort.LITTLE
+) -> float:
     """To trace and compile its programs; ``share`` of their operations."""
     batchings = [structure.train, *([structure.test] if structure.test else [])]
     operations = sum(batching.operations for batching in batchings)
-    return _PREPARING + _PREPARING_OPERATION * operations * share
+    return (_PREPARING + _PREPARING_OPERATION * operations * share) * _TIMES[effort]
 
 
 def seconds_together(structure: Structure, members: Sequence[Member]) -> float:
@@ -58,15 +62,38 @@ def seconds_together(structure: Structure, members: Sequence[Member]) -> float:
     return seconds_to_prepare(structure) + sum(_seconds_to_run(structure, some) for some in alike)
 
 
-def least_seconds(groups: Sequence[Sequence[Member]]) -> float:
-    """What groups, each of one structure, take at the least in one program.
+def seconds_in_turns(structure: Structure, members: Sequence[Member], effort: Effort) -> float:
+    """What preparing a program and running them in it one after the other takes."""
+    seconds = seconds_of(work_of_epoch(structure, members[0]))
+    run = (seconds.once + seconds.each) * epochs_left(members)
+    return seconds_to_prepare(structure, effort=effort) + run
 
-    It does all that the largest of them does once, and for each fit what its own would do.
+
+def least_seconds(members: Sequence[Member]) -> float:
+    """What members of several structures take at the least in one stacked program.
+
+    For each fit it does, batch by batch, all that the largest of them does.
     """
+    alike = [some[0] for some in grouped(members, lambda member: member.structure.key)]
     # In the one program whole and short batches would be one step.
-    prepare = max(seconds_to_prepare(group[0].structure, share=0.5) for group in groups)
-    runs = [_seconds_of_all(group[0].structure, group) for group in groups]
-    return prepare + max(run.once for run in runs) + sum(run.each for run in runs)
+    prepare = max(seconds_to_prepare(member.structure, share=0.5) for member in alike)
+    batches = [_seconds_of_batch(member) for member in alike]
+    once, each = max(one.once for one in batches), max(one.each for one in batches)
+    longest = max(_batches_left(member) for member in members)
+    return prepare + once * longest + each * sum(map(_batches_left, members))
+
+
+def _seconds_of_batch(member: Member) -> Seconds:
+    seconds, n_batches = seconds_of(work_of_epoch(member.structure, member)), _n_batches(member)
+    return Seconds(seconds.once / n_batches, seconds.each / n_batches)
+
+
+def _batches_left(member: Member) -> int:
+    return _n_batches(member) * member.n_epochs_left
+
+
+def _n_batches(member: Member) -> int:
+    return -(-len(member.request.training) // member.request.batch_size)
 
 
 def _seconds_to_run(structure: Structure, members: Sequence[Member]) -> float:

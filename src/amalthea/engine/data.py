@@ -34,9 +34,13 @@ class Pool:
         """Equal for arrays of equal content, also of another pool."""
         return self._once(("content", id(array)), lambda: _digest(array))
 
-    def on_device(self, rows: Rows) -> Any:
-        """All rows as arrays of the device."""
-        return tuple(map_arrays(self._on_device, part) for part in _parts(rows) if part is not None)
+    def on_device(self, rows: Rows, room: int | None = None) -> Any:
+        """All rows as arrays of the device, with room for so many."""
+
+        def one(array: Any) -> Any:
+            return self._on_device(array, room or len(array))
+
+        return tuple(map_arrays(one, part) for part in _parts(rows) if part is not None)
 
     def stacked(
         self, rows: Sequence[Rows], room: tuple[int, int] | None = None
@@ -52,8 +56,11 @@ class Pool:
         room = room or (len(parts), max(map(len, distinct.values())))
         return self._stacked(parts, room), which
 
-    def _on_device(self, array: Any) -> Any:
-        return self._once(id(array), lambda: jax.device_put(in_keras_floats(array)))
+    def _on_device(self, array: Any, n_rows: int) -> Any:
+        if n_rows == len(array):
+            return self._once(id(array), lambda: jax.device_put(in_keras_floats(array)))
+        key = n_rows, id(array)
+        return self._once(key, lambda: jax.device_put(_with_room([array], (1, n_rows))[0]))
 
     def _stacked(self, parts: list[Any], room: tuple[int, int]) -> Any:
         first = parts[0]
@@ -66,7 +73,7 @@ class Pool:
                 self._stacked(list(group), room) for group in zip(*parts, strict=True)
             )
         key = (room, *(id(array) for array in parts))
-        return self._once(key, lambda: _on_device_stacked(parts, room))
+        return self._once(key, lambda: jax.device_put(_with_room(parts, room)))
 
     def _shared(self, array: np.ndarray) -> np.ndarray:
         if id(array) not in self._first:
@@ -114,9 +121,10 @@ def _equal(one: np.ndarray, other: np.ndarray) -> bool:
     return bool(np.array_equal(flat[0], flat[1]))
 
 
-def _on_device_stacked(parts: list[Any], room: tuple[int, int]) -> jax.Array:
+def _with_room(parts: list[Any], room: tuple[int, int]) -> np.ndarray:
+    """Arrays as one of shape (*room, ...), zeros where they have no row."""
     first = in_keras_floats(parts[0])
     stacked = np.zeros((*room, *first.shape[1:]), first.dtype)
     for place, array in zip(stacked, parts, strict=False):
         place[: len(array)] = in_keras_floats(array)
-    return jax.device_put(stacked)
+    return stacked

@@ -23,6 +23,7 @@ class RunShape:
     n_batches: int
     one_order: bool
     effort: Effort
+    stacked: bool = True  # else fits take turns in it
 
     def with_rows(self, n_rows: int, n_batches: int) -> RunShape:
         return replace(self, n_rows=n_rows, n_batches=n_batches)
@@ -58,8 +59,9 @@ class RunShapes:
             while len(self._known) > PROGRAMS_KEPT:
                 self._known.popitem(last=False)
 
-    def of(self, key: str) -> list[RunShape]:
-        return self._known.get(key, [])
+    def of(self, key: str, stacked: bool = True) -> list[RunShape]:
+        return [shape for shape in self._known.get(key, ()) if shape.stacked is stacked]
 
     def with_room_for(self, key: str, least: RunShape) -> RunShape | None:
-        return next((shape for shape in self.of(key) if shape.has_room_for(least)), None)
+        known = self.of(key, least.stacked)
+        return next((shape for shape in known if shape.has_room_for(least)), None)

@@ -20,6 +20,7 @@ import numpy as np
 from .batching import ALONE, Batching, EpochRows, Lanes, Logs, OneStep
 from .data import addresses, bytes_of_rows
 from .epochs import Orders, Tools
+from .programs import Effort
 from .rows import Rows
 from .run_shapes import RunShape
 from .steps import State
@@ -57,9 +58,10 @@ class Run:
         most: int,
     ) -> None:
         lanes = len(training.rows) if stacked else 1
-        self._shape = shape = training.shape(structure, most, lanes, tools, held is not None)
+        own = training.shape(most, lanes, tools.effort, stacked)
+        self._shape = shape = _shared_shape(structure, own, training, held, tools)
         self.most = most = shape.most
-        self.one_order = training.one_order or not stacked
+        self.one_order = shape.one_order
         self._training, self._lanes = training, () if self.one_order else (lanes,)
         self._train = structure.train
         self._fixed: tuple[Any, ...] = (
@@ -75,7 +77,7 @@ class Run:
         example = [[np.arange(len(rows)) for rows in self._of_orders(training.rows)]]
         key = ("run", stacked, most, structure.key)
         self._program = tools.prepare(key, function, *self._arguments(state, example))
-        if stacked:
+        if isinstance(structure.train, OneStep):
             tools.shapes.add(structure.key, shape)
 
     def __call__(self, state: State, orders: Sequence[Orders]) -> tuple[State, Logs, Logs]:
@@ -128,23 +130,28 @@ class Side:
     def n_rows(self) -> int:
         return len(self.rows[0])
 
-    def shape(
-        self, structure: Structure, most: int, lanes: int, tools: Tools, validates: bool
-    ) -> RunShape:
-        """Room for these rows: that of a program that is there, or enough for some more."""
+    def shape(self, most: int, lanes: int, effort: Effort, stacked: bool) -> RunShape:
+        """Room for just these rows."""
         distinct = len({addresses(rows) for rows in self.rows})
-        n_rows, size = max(map(len, self.rows)), self.sizes[0]
-        n_batches = -(-n_rows // size)
-        own = RunShape(lanes, most, distinct, n_rows, n_batches, self.one_order, tools.effort)
-        if not isinstance(structure.train, OneStep) or validates:
-            return own
-        known = tools.shapes.with_room_for(structure.key, own)
-        if known is not None:
-            return known
-        if bytes_of_rows(self.rows[0]) / 2 > _BYTES_OF_ROOM:
-            return own
-        more = n_rows + n_rows // 2  # all rows, where three folds share them
-        return own.with_rows(more, -(-more // size))
+        n_rows = max(map(len, self.rows))
+        n_batches = -(-n_rows // self.sizes[0])
+        one_order = self.one_order or not stacked
+        return RunShape(lanes, most, distinct, n_rows, n_batches, one_order, effort, stacked)
+
+
+def _shared_shape(
+    structure: Structure, own: RunShape, training: Side, held: Side | None, tools: Tools
+) -> RunShape:
+    """Room as in a program that is there, or enough for some more rows."""
+    if not isinstance(structure.train, OneStep) or held is not None:
+        return own
+    known = tools.shapes.with_room_for(structure.key, own)
+    if known is not None:
+        return known
+    if bytes_of_rows(training.rows[0]) / 2 > _BYTES_OF_ROOM:
+        return own
+    more = own.n_rows + own.n_rows // 2  # all rows, where three folds share them
+    return own.with_rows(more, -(-more // training.sizes[0]))
 
 
 def _of_validation(test: Batching, held: Side, tools: Tools, stacked: bool) -> tuple[Any, ...]:
@@ -158,7 +165,7 @@ def _of_validation(test: Batching, held: Side, tools: Tools, stacked: bool) -> t
 
 def _on_device(side: Side, shape: RunShape | None, tools: Tools, stacked: bool) -> tuple[Any, Any]:
     if not stacked:
-        return tools.pool.on_device(side.rows[0]), None
+        return tools.pool.on_device(side.rows[0], shape.n_rows if shape else None), None
     room = (shape.n_distinct, shape.n_rows) if shape else None
     return tools.pool.stacked(side.rows, room)
 

@@ -33,6 +33,10 @@ class Family:
     places: Mapping[str, Place]
     members: tuple[Structure, ...]
 
+    def has_room_for(self, weights: Sequence[Any]) -> bool:
+        """Whether a model of this form with weights of these shapes would not make it larger."""
+        return next(iter(self.places.values())).has_room_for(weights)
+
     @classmethod
     def of_one(cls, structure: Structure) -> Family:
         """A structure by itself, just as it was traced."""
@@ -57,19 +61,20 @@ class Families:
         distinct = {structure.key: structure for structure in structures}
         return self._of([distinct[key] for key in sorted(distinct)], one_step)
 
-    def with_another(
-        self, structure: Structure, has_program: Callable[[Structure], bool]
+    def with_others(
+        self, structures: Sequence[Structure], may_serve: Callable[[Family], bool]
     ) -> Iterator[Family]:
-        """Of the families that have a program, the latest first, and this structure in them."""
-        wanted = frame(structure, one_step=True)
+        """Of the families that may serve them, the latest first, with these structures in them."""
+        wanted = frame(structures[0], one_step=True)
         for family in reversed(list(self._known.values())):
-            if family is None or not has_program(family.structure):
+            if family is None or not may_serve(family):
                 continue
-            if structure.key in family.places:
+            new = {one.key: one for one in structures if one.key not in family.places}
+            if not new:
                 yield family
             elif frame(family.members[0], one_step=True) == wanted:
-                more = self._of([*family.members, structure], one_step=True)
-                if more is not None and has_program(more.structure):
+                more = self._of([*family.members, *new.values()], one_step=True)
+                if more is not None and may_serve(more):
                     yield more
 
     def _of(self, structures: Sequence[Structure], one_step: bool) -> Family | None:

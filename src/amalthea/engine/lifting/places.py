@@ -77,6 +77,10 @@ class Place(Protocol):
         """Where the family has this model's optimizer variable of that number."""
         ...
 
+    def has_room_for(self, weights: Sequence[Any]) -> bool:
+        """Whether the family has room for a model of its own form with weights of these shapes."""
+        ...
+
 
 class AsItIs:
     """A model that has a program of its own."""
@@ -89,6 +93,9 @@ class AsItIs:
 
     def optimizer_place(self, index: int) -> int:
         return index
+
+    def has_room_for(self, weights: Sequence[Any]) -> bool:
+        return False
 
 
 AS_IT_IS = AsItIs()
@@ -117,6 +124,13 @@ class InFamily:
 
     def optimizer_place(self, index: int) -> int:
         return self.where[2][index]
+
+    def has_room_for(self, weights: Sequence[Any]) -> bool:
+        shapes = [shape for shape, _ in self.room[0]]
+        if [len(shape) for shape in shapes] != [np.ndim(weight) for weight in weights]:
+            return False
+        pairs = zip(shapes, map(np.shape, weights), strict=True)
+        return all(a <= b for room, own in pairs for a, b in zip(own, room, strict=True))
 
     def _put(self, group: int, values: Sequence[Any]) -> list[Any]:
         by_place = dict(zip(self.where[group], values, strict=True))

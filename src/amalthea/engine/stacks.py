@@ -1,0 +1,149 @@
+"""Fits that are trained at once in lanes of one program, of models that are woven together.
+
+They are woven (:mod:`.lifting.weaving`) where preparing one larger program, and what it computes in
+vain, takes less time than preparing several.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import replace
+
+from .buckets import Bucket, buckets
+from .choice import Form, best_effort, effort_for, has_room, in_stacks, may_idle
+from .costs import least_seconds, seconds_together
+from .grouping import grouped
+from .lifting.families import Families, Family
+from .members import Member
+from .own_programs import OwnPrograms
+from .part import Part, bytes_of
+from .run_shapes import RunShapes
+
+_Group = list[Member]
+
+
+class Stacks:
+    """Finds the programs that groups, each of one skeleton, are stacked in.
+
+    Parameters
+    ----------
+    families : Families
+    shapes : RunShapes
+        Of the programs that are there.
+    own : OwnPrograms
+        For those that share none.
+    room : float
+        Bytes that programs and data may take on the device.
+    forced : bool
+        Whether a lone fit has to be stacked too.
+    """
+
+    def __init__(
+        self, families: Families, shapes: RunShapes, own: OwnPrograms, room: float, forced: bool
+    ) -> None:
+        self._families, self._shapes, self._own = families, shapes, own
+        self._room, self._forced = room, forced
+
+    def parts(self, groups: Sequence[_Group]) -> list[Part]:
+        parts: list[Part] = []
+        woven = [one for bucket in buckets(groups, stacked=True) for one in self._woven(bucket)]
+        several = [bucket for bucket in woven if self._family(bucket.members) is not None]
+        for bucket in woven:
+            if bucket not in several:
+                parts += self._own.of_alike(bucket.members)
+        for group in self._cheapest(sorted(several, key=lambda bucket: bucket.each_of_room)):
+            family = self._family(group)
+            if family is not None and (len(group) > 1 or self._forced):
+                parts += self._stacked(family, group)
+            else:
+                parts += self._among_others(group[0]) or self._own.of_alike(group)
+        return parts
+
+    def _woven(self, bucket: Bucket) -> list[Bucket]:
+        """A bucket, or smaller ones of what can be woven."""
+        if len(bucket.groups) == 1 or self._family(bucket.members) is not None:
+            return [bucket]
+        return [one for half in bucket.halves() for one in self._woven(half)]
+
+    def _cheapest(self, ahead: list[Bucket]) -> list[_Group]:
+        """Neighbours by size, woven together where that is expected to take less time."""
+        together = [member for bucket in ahead for member in bucket.members]
+        if len(ahead) < 2:
+            return [together] if ahead else []
+        seconds = float("inf")
+        if least_seconds(together) <= sum(bucket.seconds for bucket in ahead):
+            seconds = self._seconds(together)
+        middle = len(ahead) // 2
+        halves = ahead[:middle], ahead[middle:]
+        least = (least_seconds([m for bucket in half for m in bucket.members]) for half in halves)
+        if seconds <= sum(least):
+            return [together]  # without weaving the halves, only to see what they would take
+        apart = [group for half in halves for group in self._cheapest(half)]
+        if seconds <= sum(self._seconds(group) for group in apart):
+            return [together]
+        return apart
+
+    def _seconds(self, members: _Group) -> float:
+        family = self._family(members)
+        return seconds_together(family.structure, members) if family else float("inf")
+
+    def _family(self, members: _Group) -> Family | None:
+        return self._families.of([member.structure for member in members], one_step=True)
+
+    def _stacked(self, family: Family, group: _Group) -> list[Part]:
+        """Fits with equally many batches in a program; all these programs are one, if they can."""
+        parts = []
+        known = self._shapes.of(family.structure.key)
+        effort = best_effort(effort_for(family.structure, group), known)
+        # The one with most batches first: its program has room for the others.
+        for alike in sorted(grouped(group, _batches), key=lambda some: _batches(some[0])[0])[::-1]:
+            each = bytes_of(family, alike[0])
+            formed = in_stacks(alike, each, Form("stacked", 1, effort, True), self._room)
+            new = [
+                Part(self._as_there(form, family, some, each), family, some, each)
+                for form, some in formed
+            ]
+            parts += new or self._own.of_alike(alike)
+        return parts
+
+    def _as_there(self, form: Form, family: Family, group: _Group, each: float) -> Form:
+        """That form, with the lanes of a program that is there where few would be idle."""
+        lanes = form.lanes
+        there = [
+            shape.lanes
+            for shape in self._shapes.of(family.structure.key)
+            if shape.effort is form.effort
+            and lanes <= shape.lanes
+            and has_room(group[0], shape.lanes * each, self._room)
+            and may_idle(family.structure, group[0], shape.lanes - lanes)
+        ]
+        return replace(form, lanes=min(there, default=lanes))
+
+    def _among_others(self, member: Member) -> list[Part]:
+        """A lone fit in a lane of a program that is there."""
+        if member.sees_every_epoch or member.request.validation is not None:
+            return []
+
+        def has_program(family: Family) -> bool:
+            return bool(self._shapes.of(family.structure.key))
+
+        for family in self._families.with_others([member.structure], has_program):
+            known = self._shapes.of(family.structure.key)
+            least = min(known, key=lambda shape: shape.lanes)
+            each = bytes_of(family, member)
+            fits = has_room(member, each * least.lanes, self._room)
+            if fits and may_idle(family.structure, member, least.lanes - 1):
+                form = Form("stacked", least.lanes, least.effort, True)
+                return [Part(form, family, [member], each)]
+        return []
+
+
+def _batches(member: Member) -> tuple[int, Hashable]:
+    """What fits of one program have to have in common."""
+    request, held = member.request, member.request.validation
+    n_batches = -(-len(request.training) // request.batch_size)
+    return n_batches, (
+        -(-len(held) // request.validation_batch_size) if held else None,
+        request.validation_freq,
+        request.initial_epoch % request.validation_freq,
+    )

@@ -1,0 +1,96 @@
+"""Fits that gain nothing from others beside them, one after the other in few programs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import jax
+
+from .buckets import Bucket, buckets
+from .choice import Form, best_effort, effort_for
+from .costs import seconds_in_turns, seconds_to_prepare, work_of_epoch
+from .lifting.families import Families, Family
+from .members import Member
+from .own_programs import OwnPrograms
+from .part import Part, bytes_of
+from .programs import Effort
+from .run_shapes import RunShapes
+
+_Group = list[Member]
+
+
+class Turns:
+    """Finds the programs that groups, each of one skeleton, take turns in.
+
+    Parameters
+    ----------
+    families : Families
+    shapes : RunShapes
+        Of the programs that are there.
+    own : OwnPrograms
+        For those that share none.
+    forced : bool
+        Whether the form is the user's choice.
+    """
+
+    def __init__(
+        self, families: Families, shapes: RunShapes, own: OwnPrograms, forced: bool
+    ) -> None:
+        self._families, self._shapes, self._own, self._forced = families, shapes, own, forced
+
+    def parts(self, groups: Sequence[_Group]) -> list[Part]:
+        parts: list[Part] = []
+        ahead = []
+        for group in groups:
+            found = self._in_a_program_that_is_there(group) if self._may_share(group) else None
+            found = self._own.of_alike(group) if found is None else found
+            parts += found
+            if not found:
+                ahead.append(group)
+        for bucket in buckets(ahead, stacked=False):
+            parts += self._in_a_new_program(bucket)
+        return parts
+
+    def _may_share(self, group: _Group) -> bool:
+        work = work_of_epoch(group[0].structure, group[0])
+        return not self._forced and not work.convolves and jax.default_backend() == "cpu"
+
+    def _in_a_program_that_is_there(self, group: _Group) -> list[Part]:
+        """None, if what it computes in vain takes longer than to prepare another."""
+        structures = [member.structure for member in group]
+
+        def may_serve(family: Family) -> bool:
+            known = self._shapes.of(family.structure.key, stacked=False)
+            return bool(known) and family.has_room_for(group[0].state.trainable)
+
+        own = self._seconds(self._families.of(structures), group)
+        for family in self._families.with_others(structures, may_serve):
+            effort = self._effort(family, group)
+            preparing = seconds_to_prepare(family.structure, effort=effort)
+            if self._seconds(family, group) - preparing < own:
+                return self._one_by_one(family, group)
+        return []
+
+    def _in_a_new_program(self, bucket: Bucket) -> list[Part]:
+        """One for all of a bucket, if that takes less time than several."""
+        family = self._families.of([m.structure for m in bucket.members], one_step=True)
+        apart = [self._families.of([m.structure for m in group]) for group in bucket.groups]
+        seconds = sum(map(self._seconds, apart, bucket.groups))
+        if family is None or self._seconds(family, bucket.members) > seconds:
+            return [part for group in bucket.groups for part in self._own.of_alike(group)]
+        return self._one_by_one(family, bucket.members)
+
+    def _one_by_one(self, family: Family, members: _Group) -> list[Part]:
+        form = Form("loop", 1, self._effort(family, members), True)
+        each = bytes_of(family, members[0])
+        return [Part(form, family, [member], each) for member in members]
+
+    def _effort(self, family: Family, members: _Group) -> Effort:
+        known = self._shapes.of(family.structure.key, stacked=False)
+        return best_effort(effort_for(family.structure, members), known)
+
+    def _seconds(self, family: Family | None, members: _Group) -> float:
+        if family is None:
+            return float("inf")
+        effort = effort_for(family.structure, members)
+        return seconds_in_turns(family.structure, members, effort)

@@ -1,0 +1,78 @@
+"""Fits that gain nothing from others beside them take turns in one program, and get what Keras's
+own `fit` gives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from amalthea.engine.forms import Engine, _known, forget_programs
+from amalthea.engine.members import Member
+from amalthea.engine.part import Part
+from amalthea.engine.parts import Cutting
+from amalthea.engine.rows import Rows
+from test_lifts import GRIDS, HELD, TABLE, assert_same, build, keras_fit, request
+
+FEWER = Rows(TABLE.x[:37], TABLE.y[:37])
+
+
+@pytest.fixture
+def nothing_is_stacked(monkeypatch: pytest.MonkeyPatch) -> None:
+    forget_programs()
+    monkeypatch.setattr("amalthea.engine.parts.may_stack", lambda structure, member: False)
+
+
+@pytest.mark.usefixtures("nothing_is_stacked")
+@pytest.mark.parametrize("name", ["units", "activation", "dropout", "optimizer", "norm"])
+@pytest.mark.parametrize("held", [None, HELD], ids=["", "validated"])
+def test_models_take_turns_in_one_program(name: str, held: Rows | None) -> None:
+    fits = [(settings, rows) for settings in GRIDS[name] for rows in (TABLE, FEWER)]
+    engine = Engine()
+    before = engine.compilations
+    models = [build(**settings) for settings, _ in fits]
+    requests = [request(m, rows, held=held) for m, (_, rows) in zip(models, fits, strict=True)]
+    results = engine.train(requests)
+    # Where nothing is validated, it has room for more rows than it was made for.
+    assert engine.compilations - before == (1 if held is None else 2)
+    for model, result, (settings, rows) in zip(models, results, fits, strict=True):
+        assert result.form == "loop"
+        theirs = build(**settings)
+        assert_same(model, result, theirs, keras_fit(theirs, rows, held=held))
+
+
+@pytest.mark.usefixtures("nothing_is_stacked")
+def test_a_later_fit_takes_a_program_that_has_room_for_it() -> None:
+    engine = Engine()
+    engine.train([request(build(units=units), FEWER) for units in (3, 5, 9)])
+    before = engine.compilations
+    ours, theirs = build(units=4), build(units=4)
+    engine.train([request(ours, TABLE), request(build(units=9), TABLE)])
+    assert engine.compilations == before
+    (result,) = engine.train([request(ours, TABLE)])
+    keras_fit(theirs, TABLE)
+    assert_same(ours, result, theirs, keras_fit(theirs, TABLE))
+
+
+def parts(widths: Sequence[int], epochs: int, **settings: Any) -> list[Part]:
+    requests = [request(build(units=n, **settings), TABLE, epochs) for n in widths]
+    members = [Member(one, *_known.structures.of_fit(one, None)) for one in requests]
+    for member in members:
+        object.__setattr__(member.structure, "steady", True)
+    return Cutting(_known.families, _known.shapes, None, 1e12, False).parts(members)
+
+
+def test_what_a_size_costs_in_vain_is_weighed_against_a_program_more() -> None:
+    few, many = parts((256, 1024), 2, layers=2), parts((256, 1024), 200_000, layers=2)
+    assert len({part.family.structure.key for part in few}) == 1
+    assert len({part.family.structure.key for part in many}) == 2
+
+
+def test_neighbours_by_size_share_a_program() -> None:
+    found = parts((256, 512, 280, 560), 400, layers=2)
+    together = {
+        part.family.structure.key: {member.request.model.count_params() for member in part.members}
+        for part in found
+    }
+    assert len(together) < len(found)
