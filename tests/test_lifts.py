@@ -15,7 +15,7 @@ import keras
 import numpy as np
 import pytest
 
-from amalthea.engine.forms import Engine, forget_programs
+from amalthea.engine.forms import Engine, _known, forget_programs
 from amalthea.engine.requests import FitRequest, PredictRequest
 from amalthea.engine.rows import Rows
 from test_conformance import EPOCHS, SEED, N, by_keras
@@ -222,6 +222,23 @@ def test_fits_that_differ_in_epochs_train_once() -> None:
     for model, result, epochs in zip(models, results, several, strict=True):
         theirs = build(rate=0.2)
         assert_same(model, result, theirs, keras_fit(theirs, TABLE, epochs, held=HELD))
+
+
+@pytest.mark.parametrize("seeds", [(0, 0, 0), (0, 1, 2)], ids=["one seed", "several"])
+def test_random_bits_are_drawn_once_for_fits_of_one_seed(seeds: tuple[int, ...]) -> None:
+    def seeded(n: int) -> keras.Model:
+        keras.utils.set_random_seed(seeds[n])
+        return net(L.Dense(4 + n, "relu"), L.Dropout(0.2 * n) if n else None)
+
+    forget_programs()
+    models = [seeded(n) for n in range(3)]
+    results = Engine(form="stacked").train([request(model, TABLE, held=HELD) for model in models])
+    for n, (model, result) in enumerate(zip(models, results, strict=True)):
+        theirs = seeded(n)
+        assert_same(model, result, theirs, keras_fit(theirs, TABLE, held=HELD))
+    ((shape,),) = _known.shapes._known.values()
+    states = {name for name, _ in shape.common}
+    assert states == ({"optimizer", "non_trainable"} if len({*seeds}) == 1 else {"optimizer"})
 
 
 def test_averages_of_a_fit_that_leaves_early_are_its_own() -> None:

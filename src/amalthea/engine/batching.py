@@ -18,7 +18,7 @@ import numpy as np
 
 from .programs import TracedStep
 from .rows import map_arrays
-from .steps import State
+from .steps import Address, State
 from .work import Work
 
 Logs = dict[str, Any]
@@ -29,15 +29,25 @@ class Lanes:
     """One fit, or many in lanes: then their states have a first axis, of ``number`` fits.
 
     ``own_orders``: each has an order of its own, and the cut orders have that axis too. Data and
-    counts do not have it, nor have the metrics that an epoch begins with.
+    counts do not have it, nor have the metrics that an epoch begins with, and ``common`` arrays of
+    the state, which are and stay the same for all.
     """
 
     number: int | None = None
     own_orders: bool = True
+    common: frozenset[Address] = frozenset()
 
-    def each(self, function: Callable[..., Any], *axes: Any) -> Callable[..., Any]:
-        """A function of one fit as one of all; ``axes`` is None for what they have in common."""
-        return function if self.number is None else jax.vmap(function, in_axes=axes)
+    def each(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """A step of one fit (its state, which rows are its, a batch) as one of all."""
+        if self.number is None:
+            return function
+
+        def of_all(state: State, which: Any, batch: Any) -> Any:
+            axes, orders = self._axes(state), 0 if self.own_orders else None
+            mapped = jax.vmap(function, in_axes=(axes, 0, orders), out_axes=(axes, 0))
+            return mapped(state, which, batch)
+
+        return of_all
 
     def room(self, like: Any) -> Any:
         """Zeros like these of one fit."""
@@ -58,10 +68,13 @@ class Lanes:
         """Losses, which have the batches on their first axis, with it behind that of fits."""
         return losses if self.number is None else jnp.moveaxis(losses, 0, 1)
 
-    @property
-    def orders(self) -> Any:
-        """The axis of fits that rows of a batch have."""
-        return 0 if self.own_orders else None
+    def _axes(self, state: State) -> State:
+        def of(name: str) -> Any:
+            numbers = range(len(getattr(state, name)))
+            return [None if (name, number) in self.common else 0 for number in numbers]
+
+        zero: Any = 0
+        return State(zero, of("non_trainable"), of("optimizer"), zero, zero)
 
     @property
     def _first(self) -> tuple[int, ...]:
@@ -83,7 +96,6 @@ class EpochRows:
 
 
 ALONE = Lanes()
-STATES: Any = State(0, 0, 0, 0, 0)  # type: ignore[arg-type]
 
 
 class Batching(Protocol):
@@ -104,6 +116,11 @@ class Batching(Protocol):
     @property
     def operations(self) -> float:
         """How many there are in the program, whose loops do not count."""
+        ...
+
+    @property
+    def by_themselves(self) -> frozenset[Address]:
+        """Arrays of the state that change in a way of their own, where that is known."""
         ...
 
     def work(self, n_rows: int, size: int) -> Work:
@@ -143,6 +160,10 @@ class Steps:
     def operations(self) -> float:
         return sum(step.work.operations for step in self.all)
 
+    @property
+    def by_themselves(self) -> frozenset[Address]:
+        return frozenset()
+
     def work(self, n_rows: int, size: int) -> Work:
         whole = self.whole.work.times(n_rows // size) if self.whole else Work()
         return whole + (self.rest.work if self.rest else Work())
@@ -165,7 +186,7 @@ class Steps:
             def one(state: State, which: Any, batch: Any) -> Any:
                 return step(state, _batch(rows.data, which, batch))
 
-            of_all = lanes.each(one, STATES, 0, lanes.orders)
+            of_all = lanes.each(one)
             return lambda state, batch: of_all(state, rows.which, batch)
 
         state = lanes.begun(state)
@@ -206,6 +227,10 @@ class OneStep:
     def operations(self) -> float:
         return self.step.work.operations
 
+    @property
+    def by_themselves(self) -> frozenset[Address]:
+        return self.step.by_themselves
+
     def work(self, n_rows: int, size: int) -> Work:
         return self.step.work.times(-(-n_rows // size))
 
@@ -231,7 +256,7 @@ class OneStep:
             state, logs = self.step(state, _batch(rows.data, which, batch))
             return replace_settings(state, ()), logs
 
-        of_all = lanes.each(one, STATES, 0, lanes.orders)
+        of_all = lanes.each(one)
 
         def another(number: Any, carry: Any) -> Any:
             state, _, losses = carry

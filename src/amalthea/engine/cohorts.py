@@ -15,13 +15,13 @@ import numpy as np
 
 from .choice import Form, epochs_at_once, shrinks_to
 from .epochs import FORMS, Epoch, Tools, host_epoch
-from .lanes import Lanes, Lone, Stacked
+from .lanes import Lanes, Lone, Stacked, in_common
 from .members import Change, EpochLogs, Look, Member, RunLogs
 from .part import Part
 from .reached import point
 from .requests import FitResult
 from .runs import Run, Side
-from .steps import State
+from .steps import Address, State
 
 Outcome = FitResult | Exception
 
@@ -86,8 +86,13 @@ class Cohort:
         padding = [leads[-1]] * (form.lanes - len(leads))
         self._seats = [*leads, *padding]
         places = [self._places[seat.structure.key] for seat in self._seats]
-        self._lanes: Lanes = Stacked(places) if form.name == "stacked" else Lone(*places)
-        self._state = self._lanes.join([*states, *[states[-1]] * len(padding)])
+        states = [*states, *[states[-1]] * len(padding)]
+        most, stacked = self._epochs_at_once(form), form.name == "stacked"
+        common: frozenset[Address] = frozenset()
+        if stacked and most > 1:  # else a callback may look at one and change it
+            common = in_common(structure.by_themselves, places, states)
+        self._lanes: Lanes = Stacked(places, common) if stacked else Lone(*places)
+        self._state = self._lanes.join(states)
         self._train, self._test, self._several = None, None, None
         requests = [seat.request for seat in self._seats]
         held = [request for request in requests if request.validation]
@@ -100,7 +105,6 @@ class Cohort:
             [request.validation for request in held if request.validation],
             [request.validation_batch_size for request in held],
         )
-        most = self._epochs_at_once(form)
         if most > 1:
             self._several = Run(
                 structure,
@@ -108,8 +112,9 @@ class Cohort:
                 validation if held else None,
                 self._state,
                 tools,
-                stacked=form.name == "stacked",
+                stacked=stacked,
                 most=most,
+                common=common,
             )
             return
         make = FORMS[form.name]

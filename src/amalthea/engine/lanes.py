@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 
 from .lifting.places import AS_IT_IS, Place
-from .steps import State
+from .steps import Address, State
 
 
 class Lanes(Protocol):
@@ -67,17 +67,23 @@ class Lone:
 
 
 class Stacked:
-    """Several fits; metrics begin each epoch alike and have no axis of fits."""
+    """Several fits; metrics begin each epoch alike and have no axis of fits.
 
-    def __init__(self, places: Sequence[Place]) -> None:
-        self._places = places
+    Nor have ``common`` arrays; where there are such, states are not replaced.
+    """
+
+    def __init__(self, places: Sequence[Place], common: frozenset[Address] = frozenset()) -> None:
+        self._places, self._common = places, common
 
     def join(self, states: Sequence[State]) -> State:
         placed = [place.put(state) for place, state in zip(self._places, states, strict=True)]
 
         def of(name: str) -> list[Any]:
             groups = [getattr(state, name) for state in placed]
-            return [np.stack([np.asarray(v) for v in same]) for same in zip(*groups, strict=True)]
+            return [
+                self._joined((name, number), [np.asarray(value) for value in same])
+                for number, same in enumerate(zip(*groups, strict=True))
+            ]
 
         return State(
             of("trainable"),
@@ -87,11 +93,22 @@ class Stacked:
             tuple(of("settings")),
         )
 
-    def state(self, joined: State, lane: int) -> State:
-        def of(group: Any) -> list[Any]:
-            return [np.array(np.asarray(stacked)[lane]) for stacked in group]
+    def _joined(self, address: Address, values: Sequence[np.ndarray]) -> np.ndarray:
+        if address not in self._common:
+            return np.stack(values)
+        owners = (
+            n for n, place in enumerate(self._places) if place.own_number(address) is not None
+        )
+        return values[next(owners, 0)]
 
-        own = State(of(joined.trainable), of(joined.non_trainable), of(joined.optimizer), [])
+    def state(self, joined: State, lane: int) -> State:
+        def of(name: str) -> list[Any]:
+            return [
+                np.array(array if (name, number) in self._common else np.asarray(array)[lane])
+                for number, array in enumerate(getattr(joined, name))
+            ]
+
+        own = State(of("trainable"), of("non_trainable"), of("optimizer"), [])
         return self._places[lane].take(own)
 
     def fetched(self, joined: State) -> State:
@@ -104,6 +121,7 @@ class Stacked:
         return array[:, lane]
 
     def replace(self, joined: State, lane: int, state: State) -> State:
+        assert not self._common
         placed = self._places[lane].put(state)
 
         def of(name: str) -> list[Any]:
@@ -123,3 +141,19 @@ def _with_row(stacked: Any, lane: int, value: Any) -> np.ndarray:
     array = np.array(stacked)
     array[lane] = np.asarray(value)
     return array
+
+
+def in_common(
+    addresses: Iterable[Address], places: Sequence[Place], states: Sequence[State]
+) -> frozenset[Address]:
+    """Those of the arrays that are equal in all fits which have them."""
+
+    def is_equal(address: Address) -> bool:
+        name, _ = address
+        own = [
+            (place.own_number(address), state) for place, state in zip(places, states, strict=True)
+        ]
+        arrays = [getattr(state, name)[number] for number, state in own if number is not None]
+        return len({np.asarray(array).tobytes() for array in arrays}) <= 1
+
+    return frozenset(filter(is_equal, addresses))

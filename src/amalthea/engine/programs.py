@@ -24,6 +24,7 @@ from jax.extend.core import jaxpr_as_fun
 
 from .lifting.flat import Flat, NotWoven, flatten
 from .recent import keep
+from .steps import Address
 from .stored_programs import StoredPrograms
 from .work import Work, work_of
 
@@ -84,6 +85,8 @@ class TracedStep:
     _call: Callable[..., Any]
     flat: Flat | None = None  # where it can be written out as a list of equations
     _around: str = ""  # of the key, what the equations do not tell
+    # Whole numbers of the state that change in a way of their own, whatever else a step is given.
+    by_themselves: frozenset[Address] = frozenset()
 
     def __call__(self, *arguments: Any) -> Any:
         return self._call(*arguments)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from threading import Lock
 
 from .programs import PROGRAMS_KEPT, Effort
+from .steps import Address
 
 
 @dataclass(frozen=True)
@@ -24,12 +25,13 @@ class RunShape:
     one_order: bool
     effort: Effort
     stacked: bool = True  # else fits take turns in it
+    common: frozenset[Address] = frozenset()  # arrays of the state that all have in common
 
     def with_rows(self, n_rows: int, n_batches: int) -> RunShape:
         return replace(self, n_rows=n_rows, n_batches=n_batches)
 
     def has_room_for(self, other: RunShape) -> bool:
-        alike = ("lanes", "one_order", "effort")
+        alike = ("lanes", "one_order", "effort", "common")
         return (
             all(getattr(self, name) == getattr(other, name) for name in alike)
             and self.most <= other.most

@@ -23,7 +23,7 @@ from .epochs import Orders, Tools
 from .programs import Effort
 from .rows import Rows
 from .run_shapes import RunShape
-from .steps import State
+from .steps import Address, State
 from .structures import Structure
 
 _BYTES_OF_ROOM = 2**22  # of rows that are not there
@@ -44,6 +44,8 @@ class Run:
     stacked : bool
         Whether the state has a first axis of lanes; else there is one lane.
     most : int
+    common : frozenset of Address
+        Arrays of the state that all lanes have in common: without that axis.
     """
 
     def __init__(
@@ -56,9 +58,10 @@ class Run:
         *,
         stacked: bool,
         most: int,
+        common: frozenset[Address] = frozenset(),
     ) -> None:
         lanes = len(training.rows) if stacked else 1
-        own = training.shape(most, lanes, tools.effort, stacked)
+        own = training.shape(most, lanes, tools.effort, stacked, common)
         self._shape = shape = _shared_shape(structure, own, training, held, tools)
         self.most = most = shape.most
         self.one_order = shape.one_order
@@ -72,10 +75,10 @@ class Run:
             self._fixed += _of_validation(structure.test, held, tools, stacked)
         else:
             self._fixed += (None, None, (), ())
-        in_lanes = Lanes(lanes, not self.one_order) if stacked else ALONE
+        in_lanes = Lanes(lanes, not self.one_order, common) if stacked else ALONE
         function = _epochs(structure, in_lanes, most)
         example = [[np.arange(len(rows)) for rows in self._of_orders(training.rows)]]
-        key = ("run", stacked, most, structure.key)
+        key = ("run", stacked, most, structure.key, *sorted(common))
         self._program = tools.prepare(key, function, *self._arguments(state, example))
         if isinstance(structure.train, OneStep):
             tools.shapes.add(structure.key, shape)
@@ -130,13 +133,16 @@ class Side:
     def n_rows(self) -> int:
         return len(self.rows[0])
 
-    def shape(self, most: int, lanes: int, effort: Effort, stacked: bool) -> RunShape:
+    def shape(
+        self, most: int, lanes: int, effort: Effort, stacked: bool, common: frozenset[Address]
+    ) -> RunShape:
         """Room for just these rows."""
         distinct = len({addresses(rows) for rows in self.rows})
         n_rows = max(map(len, self.rows))
         n_batches = -(-n_rows // self.sizes[0])
         one_order = self.one_order or not stacked
-        return RunShape(lanes, most, distinct, n_rows, n_batches, one_order, effort, stacked)
+        rows = distinct, n_rows, n_batches
+        return RunShape(lanes, most, *rows, one_order, effort, stacked, common)
 
 
 def _shared_shape(

@@ -13,6 +13,7 @@ import jax
 import keras
 
 Arrays = list[jax.Array] | list[Any]  # of the device, or of NumPy
+Address = tuple[str, int]  # of an array of a state: the name of its group, and its number there
 
 
 class State(NamedTuple):

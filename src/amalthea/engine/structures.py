@@ -26,6 +26,7 @@ from .rows import Arrays, Rows, in_keras_floats, map_arrays
 from .seeding import resumed
 from .steadiness import is_steady
 from .steps import (
+    Address,
     State,
     predict_step,
     state_of,
@@ -51,6 +52,12 @@ class Structure:
     no_metrics: list[np.ndarray]
     metrics: list[Any] = field(repr=False)
     steady: bool = False
+
+    @property
+    def by_themselves(self) -> frozenset[Address]:
+        """Arrays of the state that fits of one seed have in common as long as they train."""
+        of_training = self.train.by_themselves
+        return of_training if self.test is None else of_training & self.test.by_themselves
 
 
 class Structures:

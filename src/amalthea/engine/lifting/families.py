@@ -14,10 +14,10 @@ import numpy as np
 from ..batching import Batching, OneStep, Steps, replace_settings
 from ..programs import TracedStep, made_by
 from ..recent import keep
-from ..steps import State
+from ..steps import Address, State
 from ..structures import Structure
 from .flat import Flat, NotWoven
-from .graph import Graph, Numbers
+from .graph import Graph, Numbers, Value
 from .places import AS_IT_IS, InFamily, Place, slots
 from .weaving import Slot, weave
 
@@ -243,7 +243,10 @@ class _Steps:
         counts = [*(len(self._slots[name]) for name in _GROUPS), len(like[0].metrics)]
         step = _as_step(call, counts, jax.tree.structure(like[1]))
         size = max(one.n_rows for one in steps)
-        return TracedStep(key, work, like, steps[0].frame, size, step), numbers
+        addresses = [(name, n) for name in _GROUPS for n in range(len(self._slots[name]))]
+        alone = _by_themselves(graph, results, addresses)
+        of_rows = steps[0].frame
+        return TracedStep(key, work, like, of_rows, size, step, by_themselves=alone), numbers
 
     def _arguments(
         self, variants: Sequence[tuple[int, TracedStep]]
@@ -290,6 +293,21 @@ class _Steps:
         ]
         shape = tuple(max(sizes) for sizes in zip(*(a.shape for a in arrays), strict=True))
         return shape, np.dtype(arrays[0].dtype)
+
+
+def _by_themselves(
+    graph: Graph, results: Sequence[Value], addresses: Sequence[Address]
+) -> frozenset[Address]:
+    """Whole numbers of the state whose next values depend on such numbers alone."""
+    sources = {
+        number: graph.sources(results[number])
+        for number in range(len(addresses))
+        if np.issubdtype(results[number].dtype, np.integer)
+    }
+    left = set(sources)
+    while others := {number for number in left if not sources[number] <= left}:
+        left -= others
+    return frozenset(addresses[number] for number in left)
 
 
 def _as_step(

@@ -195,6 +195,22 @@ class Graph:
 
         return call, sum((node.work for node in nodes), Work())
 
+    def sources(self, result: Value) -> set[int]:
+        """The arguments that it depends on, by their place; -1 stands for any number."""
+        made_by = {value: node for node in self._nodes for value in node.outputs}
+        places = {value.number: place for place, value in enumerate(self._given)}
+        found: set[int] = set()
+        seen, ahead = {result.number}, [result.number]
+        while ahead:
+            value = ahead.pop()
+            if value in made_by:
+                new = set(made_by[value].inputs) - seen
+                seen |= new
+                ahead += new
+            else:
+                found.add(places.get(value, -1))
+        return found
+
     def text(self, results: Sequence[Value]) -> tuple[Any, ...]:
         """Equal for programs that do the same with the same arguments."""
         named: dict[int, int] = {}

@@ -8,10 +8,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..steps import State
+from ..steps import Address, State
 from .weaving import Slot
 
 _SAME_SHAPE, _SAME_RANK = 4, 1
+_GROUPS = ("trainable", "non_trainable", "optimizer")
 
 
 def slots(groups: Sequence[Sequence[Any]]) -> list[Slot]:
@@ -77,6 +78,10 @@ class Place(Protocol):
         """Where the family has this model's optimizer variable of that number."""
         ...
 
+    def own_number(self, address: Address) -> int | None:
+        """Which of its group the array is in this model's own state; None where it has it not."""
+        ...
+
     def has_room_for(self, weights: Sequence[Any]) -> bool:
         """Whether the family has room for a model of its own form with weights of these shapes."""
         ...
@@ -93,6 +98,9 @@ class AsItIs:
 
     def optimizer_place(self, index: int) -> int:
         return index
+
+    def own_number(self, address: Address) -> int | None:
+        return address[1]
 
     def has_room_for(self, weights: Sequence[Any]) -> bool:
         return False
@@ -124,6 +132,11 @@ class InFamily:
 
     def optimizer_place(self, index: int) -> int:
         return self.where[2][index]
+
+    def own_number(self, address: Address) -> int | None:
+        name, number = address
+        places = self.where[_GROUPS.index(name)]
+        return places.index(number) if number in places else None
 
     def has_room_for(self, weights: Sequence[Any]) -> bool:
         shapes = [shape for shape, _ in self.room[0]]

@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from . import rules
@@ -36,10 +37,14 @@ _HEAVY = frozenset(
 
 @dataclass(frozen=True)
 class Slot:
-    """An argument or a result of the program: its place in each variant, None where it has none."""
+    """An argument or a result of the program: its place in each variant, None where it has none.
+
+    ``passes`` is, of a result, the argument that variants without it hand on. Of whole numbers,
+    which nothing can go wrong with, they hand on what the others do: nobody reads it.
+    """
 
     places: tuple[int | None, ...]
-    passes: int | None = None  # of a result: the argument that variants without it hand on
+    passes: int | None = None
 
 
 def weave(
@@ -93,6 +98,7 @@ class _Weaver:
 
     def _result(self, slot: Slot, arguments: Sequence[Value]) -> Value:
         sources: dict[int, Value] = {}
+        whole: dict[int, Value] = {}
         shapes = []
         for variant, place in enumerate(slot.places):
             program = self._programs[variant]
@@ -102,6 +108,9 @@ class _Weaver:
                 continue
             shapes.append(program.gives[place].shape)
             sources[variant] = self._source(variant, program.results[place])
+            if jnp.issubdtype(program.gives[place].dtype, jnp.integer):
+                whole[variant] = sources[variant]
+        sources = whole or sources
         shape = most(shapes) if slot.passes is None else arguments[slot.passes].shape
         return self._one_of(sources, shape)
 
