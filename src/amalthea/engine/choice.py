@@ -24,7 +24,6 @@ _TRACING_STACKED = 0.08  # seconds more to trace and compile a stacked program t
 _COMPILING = 0.4  # seconds to compile a small program well
 _SLOWER = 6e-10  # seconds more for each number written, when compiled with little effort
 _LITTLE, _MUCH = 0.1, 4.0  # seconds that may be lost so, before some and full effort are better
-_SHORT = 0.2  # seconds of a fit that are not worth a program more
 _CALLING = 2e-4  # seconds to call a program and to fetch what it gives
 _LANES = (2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64)
 _LANES_ON_ACCELERATOR = (*_LANES, 96, 128, 192, 256)
@@ -108,13 +107,12 @@ def may_round(structure: Structure, member: Member, to_the_bit: bool) -> bool:
 
 
 def may_stack(structure: Structure, member: Member) -> bool:
-    """Whether what a program costs whatever its size is most of an epoch, or all is little."""
+    """Whether what a program costs whatever its size is most of an epoch."""
     if jax.default_backend() != "cpu":
         return True
     work = work_of_epoch(structure, member)
     seconds = seconds_of(work)
-    short = seconds.each * member.n_epochs_left < _SHORT
-    return not work.convolves and (short or seconds.once > seconds.each)
+    return not work.convolves and seconds.once > seconds.each
 
 
 def may_idle(structure: Structure, member: Member, lanes: int) -> bool:

@@ -70,7 +70,7 @@ class Cohort:
     @property
     def can_run_beside_others(self) -> bool:
         """Whether most of its time is the device's, and no code of a user is called."""
-        on_device = self.form.name == "stacked" or self._several is not None
+        on_device = self.form.name in ("stacked", "loop")
         return on_device and not any(m.request.callbacks for m in self.members)
 
     def _leads(self, members: Sequence[Member]) -> list[Member]:

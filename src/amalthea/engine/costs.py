@@ -16,7 +16,7 @@ from .work import Work
 
 # Seconds on a CPU: per primitive operation in a compiled loop, whatever its size; per number
 # written; per multiplication in a product of matrices.
-_PER_OPERATION, _PER_ELEMENT, _PER_MULTIPLICATION = 1.5e-7, 4e-10, 5e-11
+_PER_OPERATION, _PER_ELEMENT, _PER_MULTIPLICATION = 1.5e-7, 2e-10, 1e-11
 # Seconds to trace and compile a stacked program with little effort, and for each operation in it.
 _PREPARING, _PREPARING_OPERATION = 0.1, 1e-3
 _TIMES = {Effort.LITTLE: 1.0, Effort.SOME: 2.0, Effort.FULL: 3.0}  # of that with more effort

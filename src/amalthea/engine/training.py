@@ -35,8 +35,8 @@ MOST_BYTES_TOLD = 2**26  # of rows: beyond, telling them from others takes too l
 class Training:
     """Trains requests that the compiled forms can answer.
 
-    When it is made, everything is prepared, and on a CPU the cohorts that call no code of a user
-    are trained in threads from then on. ``answers`` trains the others, and waits.
+    When it is made, everything is prepared, and on a CPU each cohort that calls no code of a user
+    is trained in a thread as soon as it is. ``answers`` trains the others, and waits.
 
     Parameters
     ----------
@@ -67,7 +67,6 @@ class Training:
         self._running: dict[Cohort, Future[dict[Member, Outcome]]] = {}
         try:
             self._prepare(requests, room)
-            self._start()
         except BaseException:
             self.stop()
             raise
@@ -127,6 +126,7 @@ class Training:
             else:
                 cohort.n_programs = known.programs.compilations - before
                 self._cohorts.append(cohort)
+                self._start(cohort)
 
     def _member(self, request: FitRequest, key: FitLike | None, pool: Pool) -> Member:
         started = time.perf_counter()
@@ -158,14 +158,11 @@ class Training:
                 for member in several:
                     member.go_on_from(earlier)
 
-    def _start(self) -> None:
-        """Train in threads what can be, if that is the way to use all cores."""
-        if jax.default_backend() != "cpu":
-            return
-        train = partial(_outcomes_under, privates.jax_settings())
-        for cohort in self._cohorts:
-            if cohort.can_run_beside_others:
-                self._running[cohort] = self._threads.submit(train, cohort)
+    def _start(self, cohort: Cohort) -> None:
+        """Train it in a thread if it can be, and if that is the way to use all cores."""
+        if jax.default_backend() == "cpu" and cohort.can_run_beside_others:
+            train = partial(_outcomes_under, privates.jax_settings())
+            self._running[cohort] = self._threads.submit(train, cohort)
 
     def _take(self, outcomes: dict[Member, Outcome]) -> None:
         self._results.update({self._number_of[one]: outcome for one, outcome in outcomes.items()})

@@ -15,6 +15,7 @@ from .own_programs import OwnPrograms
 from .part import Part, bytes_of
 from .programs import Effort
 from .run_shapes import RunShapes
+from .structures import Structure
 
 _Group = list[Member]
 
@@ -63,20 +64,19 @@ class Turns:
             known = self._shapes.of(family.structure.key, stacked=False)
             return bool(known) and family.has_room_for(group[0].state.trainable)
 
-        own = self._seconds(self._families.of(structures), group)
+        own = _seconds(group[0].structure, group)
         for family in self._families.with_others(structures, may_serve):
             effort = self._effort(family, group)
             preparing = seconds_to_prepare(family.structure, effort=effort)
-            if self._seconds(family, group) - preparing < own:
+            if seconds_in_turns(family.structure, group, effort) - preparing < own:
                 return self._one_by_one(family, group)
         return []
 
     def _in_a_new_program(self, bucket: Bucket) -> list[Part]:
         """One for all of a bucket, if that takes less time than several."""
         family = self._families.of([m.structure for m in bucket.members], one_step=True)
-        apart = [self._families.of([m.structure for m in group]) for group in bucket.groups]
-        seconds = sum(map(self._seconds, apart, bucket.groups))
-        if family is None or self._seconds(family, bucket.members) > seconds:
+        apart = sum(_seconds(group[0].structure, group) for group in bucket.groups)
+        if family is None or _seconds(family.structure, bucket.members) > apart:
             return [part for group in bucket.groups for part in self._own.of_alike(group)]
         return self._one_by_one(family, bucket.members)
 
@@ -89,8 +89,7 @@ class Turns:
         known = self._shapes.of(family.structure.key, stacked=False)
         return best_effort(effort_for(family.structure, members), known)
 
-    def _seconds(self, family: Family | None, members: _Group) -> float:
-        if family is None:
-            return float("inf")
-        effort = effort_for(family.structure, members)
-        return seconds_in_turns(family.structure, members, effort)
+
+def _seconds(structure: Structure, members: _Group) -> float:
+    """What they take in a program that is yet to be prepared."""
+    return seconds_in_turns(structure, members, effort_for(structure, members))
