@@ -241,6 +241,26 @@ def test_random_bits_are_drawn_once_for_fits_of_one_seed(seeds: tuple[int, ...])
     assert states == ({"optimizer", "non_trainable"} if len({*seeds}) == 1 else {"optimizer"})
 
 
+def test_metrics_that_are_objects_do_not_keep_fits_apart() -> None:
+    """Their variables are made before those of the model's own, and are arguments all the same."""
+    rows = Rows(TABLE.x, (TABLE.y > 0).astype("int32"))
+
+    def judged(units: int) -> keras.Model:
+        keras.utils.set_random_seed(SEED)
+        scaled = L.Normalization(mean=TABLE.x.mean(0), variance=TABLE.x.var(0))
+        model = keras.Sequential(
+            [L.Input((6,)), scaled, L.Dense(units, "tanh"), L.Dense(1, "sigmoid")]
+        )
+        auc = keras.metrics.AUC(num_thresholds=20, name="auc")  # others would be "auc_1" and so on
+        metrics = [auc, keras.metrics.Recall(name="recall"), "accuracy"]
+        model.compile("adam", "binary_crossentropy", metrics=metrics)
+        return model
+
+    held = Rows(HELD.x, (HELD.y > 0).astype("int32"))
+    fits: list[Fit] = [(lambda n=n: judged(n), rows, {"held": held}) for n in (3, 6, 6)]
+    assert_trained_together_as_by_keras(fits)
+
+
 def test_averages_of_a_fit_that_leaves_early_are_its_own() -> None:
     def average() -> keras.Model:
         return build(optimizer=lambda: O.Adam(0.01, use_ema=True, ema_momentum=0.9))

@@ -58,6 +58,48 @@ def test_an_optimizer_is_like_itself(name: str) -> None:
     assert one is not None and one == other
 
 
+METRICS: dict[str, Callable[[], Any]] = {
+    "AUC": lambda: keras.metrics.AUC(num_thresholds=20),
+    "precision": lambda: keras.metrics.Precision(0.5),
+    "other precision": lambda: keras.metrics.Precision(0.6),
+    "several": lambda: [keras.metrics.Precision(0.5), keras.metrics.R2Score()],
+    "swapped": lambda: [keras.metrics.R2Score(), keras.metrics.Precision(0.5)],
+    "by name": lambda: "precision",
+}
+
+
+def judged(metrics: Any) -> keras.Model:
+    model = plain()
+    model.compile("sgd", "mse", metrics=metrics if isinstance(metrics, list) else [metrics])
+    return model
+
+
+def test_metrics_that_are_objects_are_told_by_their_settings() -> None:
+    found = {name: spelled(lambda make=make: judged(make())) for name, make in METRICS.items()}
+    assert None not in found.values()
+    assert len(set(found.values())) == len(METRICS)
+    for name, make in METRICS.items():
+        assert spelled(lambda make=make: judged(make()), seed=1) == found[name]
+
+
+def test_a_metric_that_only_a_layer_holds_is_not_spelled() -> None:
+    """Nothing says that its variables are arguments of a step."""
+    model = plain()
+    object.__setattr__(model.layers[0], "held", [keras.metrics.Mean()])
+    assert spelled(lambda: model) is None
+
+
+@pytest.mark.parametrize("size", [4, 2000])
+def test_constants_of_a_layer_are_told_by_their_numbers(size: int) -> None:
+    def scaled(mean: float) -> keras.Model:
+        layer = L.Normalization(mean=[mean] * size, variance=[1.0] * size)
+        return keras.Sequential([L.Input((size,)), layer, L.Dense(1)])
+
+    same, other = spelled(lambda: scaled(1.0)), spelled(lambda: scaled(2.0))
+    assert (same is None) == (size > 1024)
+    assert same is None or (same == spelled(lambda: scaled(1.0)) and same != other)
+
+
 def test_a_learning_rate_is_no_part_of_it() -> None:
     rates = [spelled(plain, optimizer=partial(keras.optimizers.Adam, rate)) for rate in (0.1, 0.2)]
     assert rates[0] == rates[1]

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import keras
 import pytest
 
 from amalthea.engine.forms import Engine, _known, forget_programs
@@ -76,3 +77,18 @@ def test_neighbours_by_size_share_a_program() -> None:
         for part in found
     }
     assert len(together) < len(found)
+
+
+@pytest.mark.parametrize("form", [None, "stacked"])
+def test_models_without_a_weight_to_train_are_scored_all_the_same(form: str | None) -> None:
+    def frozen(units: int) -> keras.Model:
+        model = build(units=units)
+        model.trainable = False
+        model.compile("sgd", "sparse_categorical_crossentropy")
+        return model
+
+    models = [frozen(units) for units in (3, 5)]
+    results = Engine(form=form).train([request(model, TABLE) for model in models])
+    for model, result, units in zip(models, results, (3, 5), strict=True):
+        theirs = frozen(units)
+        assert_same(model, result, theirs, keras_fit(theirs, TABLE))

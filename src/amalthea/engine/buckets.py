@@ -8,6 +8,7 @@ longer than what is saved.
 
 from __future__ import annotations
 
+import heapq
 import itertools
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
@@ -100,23 +101,24 @@ def _alone(group: _Group, stacked: bool) -> Bucket:
 
 def _joined(ahead: list[Bucket]) -> list[Bucket]:
     """The two whose union saves most become one, until no union saves anything."""
-    found = dict(enumerate(ahead))
-    numbers = itertools.count(len(ahead))
+    found: dict[int, Bucket] = {}
+    costs: list[tuple[float, int, int]] = []  # of unions, less what the two cost apart
 
-    def saved(one: int, other: int) -> float:
-        apart = found[one].seconds + found[other].seconds
-        return apart - found[one].with_other(found[other]).seconds
+    def add_bucket(new: Bucket) -> None:
+        number = next(numbers)
+        for old, other in found.items():
+            cost = new.with_other(other).seconds - new.seconds - other.seconds
+            if cost < 0:
+                heapq.heappush(costs, (cost, old, number))
+        found[number] = new
 
-    gains = {pair: saved(*pair) for pair in itertools.combinations(found, 2)}
-    while gains:
-        best = max(gains, key=lambda pair: gains[pair])
-        if gains[best] <= 0:
-            break
-        union = reduce(Bucket.with_other, map(found.pop, best))
-        gains = {pair: gain for pair, gain in gains.items() if not {*pair} & {*best}}
-        new = next(numbers)
-        found[new] = union
-        gains.update({(old, new): saved(old, new) for old in found if old != new})
+    numbers = itertools.count()
+    for bucket in ahead:
+        add_bucket(bucket)
+    while costs:
+        _, *pair = heapq.heappop(costs)
+        if found.keys() >= {*pair}:
+            add_bucket(reduce(Bucket.with_other, map(found.pop, pair)))
     return list(found.values())
 
 
@@ -138,7 +140,8 @@ def _shapes(member: Member) -> _Shapes:
 
 
 def _size(shapes: _Shapes) -> int:
-    return sum(map(prod, shapes))
+    """How many weights there are; 1 where there is none to train."""
+    return max(1, sum(map(prod, shapes)))
 
 
 def _larger(one: tuple[int, ...], other: tuple[int, ...]) -> tuple[int, ...]:

@@ -79,49 +79,65 @@ class Cohort:
 
     def _move_in(self, members: list[Member], states: list[State], form: Form) -> None:
         """``states`` of those that have lanes of their own."""
+        self._take_seats(members, form)
+        most = self._epochs_at_once(form)
+        # Where epochs are looked at one by one, a callback may change the state of a lane.
+        self._join(states, form, may_have_common=most > 1)
+        self._train, self._test, self._several = None, None, None
         structure, tools = self._structure, self._tools
+        training, held = self._sides()
+        if most > 1:
+            self._several = Run(
+                structure,
+                training,
+                held,
+                self._state,
+                tools,
+                stacked=form.name == "stacked",
+                most=most,
+                common=self._common,
+            )
+            return
+        make = FORMS[form.name]
+        self._train = make(structure.train, training.rows, training.sizes, self._state, tools)
+        if structure.test is not None and held is not None:
+            self._test = make(structure.test, held.rows, held.sizes, self._state, tools)
+
+    def _take_seats(self, members: list[Member], form: Form) -> None:
+        """A lane for each member; lanes that are left over go along with the last."""
         self._here, leads = list(members), self._leads(members)
         lanes = {member: lane for lane, member in enumerate(leads)}
         self._lane = {member: lanes[self._lead.get(member, member)] for member in members}
-        padding = [leads[-1]] * (form.lanes - len(leads))
-        self._seats = [*leads, *padding]
+        self._seats = [*leads, *[leads[-1]] * (form.lanes - len(leads))]
+
+    def _join(self, states: list[State], form: Form, may_have_common: bool) -> None:
+        """The states of all lanes as one."""
         places = [self._places[seat.structure.key] for seat in self._seats]
-        states = [*states, *[states[-1]] * len(padding)]
-        most, stacked = self._epochs_at_once(form), form.name == "stacked"
-        common: frozenset[Address] = frozenset()
-        if stacked and most > 1:  # else a callback may look at one and change it
-            common = in_common(structure.by_themselves, places, states)
-        self._lanes: Lanes = Stacked(places, common) if stacked else Lone(*places)
+        states = [*states, *[states[-1]] * (len(places) - len(states))]
+        self._common: frozenset[Address] = frozenset()
+        if form.name == "stacked":
+            if may_have_common:
+                self._common = in_common(self._structure.by_themselves, places, states)
+            self._lanes: Lanes = Stacked(places, self._common)
+        else:
+            self._lanes = Lone(*places)
         self._state = self._lanes.join(states)
-        self._train, self._test, self._several = None, None, None
+
+    def _sides(self) -> tuple[Side, Side | None]:
+        """The rows that are trained on, and those that are looked at after each epoch."""
         requests = [seat.request for seat in self._seats]
-        held = [request for request in requests if request.validation]
         training = Side(
             [request.training for request in requests],
             [request.batch_size for request in requests],
             one_order=len({self._order_and_size(seat) for seat in self._seats}) == 1,
         )
-        validation = Side(
+        held = [request for request in requests if request.validation]
+        if not held:
+            return training, None
+        return training, Side(
             [request.validation for request in held if request.validation],
             [request.validation_batch_size for request in held],
         )
-        if most > 1:
-            self._several = Run(
-                structure,
-                training,
-                validation if held else None,
-                self._state,
-                tools,
-                stacked=stacked,
-                most=most,
-                common=common,
-            )
-            return
-        make = FORMS[form.name]
-        self._train = make(structure.train, training.rows, training.sizes, self._state, tools)
-        if structure.test is not None:
-            rows, sizes = validation.rows, validation.sizes
-            self._test = make(structure.test, rows, sizes, self._state, tools)
 
     def _epochs_at_once(self, form: Form) -> int:
         looked_at = any(seat.sees_every_epoch for seat in self._seats)

@@ -45,6 +45,7 @@ _LEFT_BY_FIT = frozenset(
 )
 _OF_KERAS = ("keras.", "jax.", "jax._src")
 _AGAIN, _NUMBER = object(), object()
+_MOST_NUMBERS = 1024  # of an array that is spelled out
 
 
 class _Unknown(Exception):
@@ -93,11 +94,12 @@ class _Spelling:
     def __init__(self, variables: list[list[keras.Variable]]) -> None:
         self.words: list[Any] = []
         self.numbers: list[float] = []
-        self._argument = {
+        self._argument: dict[int, tuple[Any, int]] = {
             id(variable): (group, number)
             for group, members in enumerate(variables)
             for number, variable in enumerate(members)
         }
+        self._metrics_around = 0
         self._seen: dict[int, int] = {}
         self._alive: list[Any] = []  # an address must not be used again meanwhile
 
@@ -167,10 +169,10 @@ class _Spelling:
         self.words.append((thing.dtype, thing.shape, thing.tobytes()))
 
     def _spell_device_array(self, thing: jax.Array) -> None:
-        if not _is_a_few_numbers(thing):
+        if not _is_some_numbers(thing):
             raise _Unknown
-        about = type(thing), thing.dtype, thing.weak_type, np.asarray(thing).tobytes()
-        self.words.append(about)
+        about = type(thing), thing.dtype, thing.weak_type, thing.shape
+        self.words.append((*about, np.asarray(thing).tobytes()))
 
     def _spell_as_it_is(self, thing: Any) -> None:
         self.words.append(thing)
@@ -206,6 +208,18 @@ class _Spelling:
         read = ((n, v) for n, v in vars(thing).items() if n not in left_out)
         numbers = NUMBERS.get(type(thing))
         self._named(read if numbers is None else self._without(numbers, read))
+
+    def _spell_metric(self, thing: keras.Metric) -> None:
+        """A metric that was given to ``compile`` stands in one that is not built until a fit.
+
+        From then on its variables are arguments, and begin as its settings tell.
+        """
+        if self._metrics_around:
+            for variable in thing.variables:
+                self._argument.setdefault(id(variable), ("of a metric", len(self._argument)))
+        self._metrics_around += 1
+        self._spell_object(thing)
+        self._metrics_around -= 1
 
     def _without(
         self, numbers: dict[str, Between], read: Iterable[tuple[str, Any]]
@@ -253,12 +267,14 @@ def _how(thing: Any) -> Callable[[_Spelling, Any], None]:
         if isinstance(thing, kind):
             return spell
     if type(thing).__module__.startswith("keras.") and hasattr(thing, "__dict__"):
-        return _Spelling._spell_object
+        return (
+            _Spelling._spell_metric if isinstance(thing, keras.Metric) else _Spelling._spell_object
+        )
     raise _Unknown
 
 
-def _is_a_few_numbers(array: jax.Array) -> bool:
-    """Such as the factor of a regulariser, which is a constant of the program."""
+def _is_some_numbers(array: jax.Array) -> bool:
+    """Such as the factor of a regulariser or the means of columns: constants of the program."""
     traced = isinstance(array, jax.core.Tracer)
     numeric = jax.dtypes.issubdtype(array.dtype, np.number)
-    return not traced and numeric and array.ndim == 0
+    return not traced and numeric and array.size <= _MOST_NUMBERS

@@ -20,8 +20,8 @@ _FUNCTIONAL = type(keras.Model(_x, _L.Flatten()(_x)))
 _STEADY = frozenset(
     {
         *(_L.InputLayer, _L.Dense, _L.Embedding, _L.Flatten, _L.Reshape, _L.Permute),
-        *(_L.RepeatVector, _L.Concatenate, _L.Add, _L.Average, _L.Rescaling, _L.Masking),
-        *(_L.Activation, _L.ReLU, _L.LeakyReLU, _L.ELU, _L.PReLU, _L.Softmax),
+        *(_L.RepeatVector, _L.Concatenate, _L.Add, _L.Average, _L.Rescaling, _L.Normalization),
+        *(_L.Masking, _L.Activation, _L.ReLU, _L.LeakyReLU, _L.ELU, _L.PReLU, _L.Softmax),
         *(_L.Dropout, _L.SpatialDropout1D, _L.SpatialDropout2D, _L.GaussianNoise),
         *(_L.GaussianDropout, _L.ActivityRegularization, _L.TimeDistributed, _L.Bidirectional),
         *(_L.SimpleRNN, _L.LSTM, _L.GRU, _L.SimpleRNNCell, _L.LSTMCell, _L.GRUCell, _L.RNN),

@@ -58,6 +58,7 @@ class Training:
         to_the_bit: bool,
     ) -> None:
         self._known, self._form, self._to_the_bit = known, form, to_the_bit
+        self._room = room
         self._n_requests = len(requests)
         self._results: dict[int, Any] = {}
         self._number_of: dict[Member, int] = {}
@@ -66,7 +67,7 @@ class Training:
         self._threads = ThreadPoolExecutor(_n_cores())
         self._running: dict[Cohort, Future[dict[Member, Outcome]]] = {}
         try:
-            self._prepare(requests, room)
+            self._prepare(requests)
         except BaseException:
             self.stop()
             raise
@@ -102,7 +103,7 @@ class Training:
         for threads in (self._threads, self._compiling):
             threads.shutdown(cancel_futures=True)
 
-    def _prepare(self, requests: Sequence[FitRequest], room: float) -> None:
+    def _prepare(self, requests: Sequence[FitRequest]) -> None:
         known, pool = self._known, Pool()
         seen: Seen = {}  # before a fit changes its model
         likenesses = [known.structures.likeness_of(request, seen) for request in requests]
@@ -117,7 +118,7 @@ class Training:
                 self._number_of[member] = number
         if not self._to_the_bit:  # a fit alone is trained from its beginning
             self._go_on(self._number_of, pool)
-        cutting = Cutting(known.families, known.shapes, self._form, room, self._to_the_bit)
+        cutting = Cutting(known.families, known.shapes, self._form, self._room, self._to_the_bit)
         for part in cutting.parts(list(self._number_of)):
             before = known.programs.compilations
             cohort = or_error(Cohort, part, tools)
@@ -160,7 +161,9 @@ class Training:
 
     def _start(self, cohort: Cohort) -> None:
         """Train it in a thread if it can be, and if that is the way to use all cores."""
-        if jax.default_backend() == "cpu" and cohort.can_run_beside_others:
+        side_by_side = cohort.part.bytes_each * cohort.form.lanes * _n_cores()
+        has_room = cohort.form.name == "stacked" or side_by_side <= self._room
+        if jax.default_backend() == "cpu" and cohort.can_run_beside_others and has_room:
             train = partial(_outcomes_under, privates.jax_settings())
             self._running[cohort] = self._threads.submit(train, cohort)
 

@@ -302,7 +302,7 @@ def _by_themselves(
     sources = {
         number: graph.sources(results[number])
         for number in range(len(addresses))
-        if np.issubdtype(results[number].dtype, np.integer)
+        if jax.dtypes.issubdtype(results[number].dtype, np.integer)
     }
     left = set(sources)
     while others := {number for number in left if not sources[number] <= left}:
