@@ -4,9 +4,12 @@ own `fit` gives."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
+import jax
 import keras
+import numpy as np
 import pytest
 
 from amalthea.engine.forms import Engine, _known, forget_programs
@@ -14,6 +17,7 @@ from amalthea.engine.members import Member
 from amalthea.engine.part import Part
 from amalthea.engine.parts import Cutting
 from amalthea.engine.rows import Rows
+from amalthea.engine.training import Training
 from test_lifts import GRIDS, HELD, TABLE, assert_same, build, keras_fit, request
 
 FEWER = Rows(TABLE.x[:37], TABLE.y[:37])
@@ -92,3 +96,46 @@ def test_models_without_a_weight_to_train_are_scored_all_the_same(form: str | No
     for model, result, units in zip(models, results, (3, 5), strict=True):
         theirs = frozen(units)
         assert_same(model, result, theirs, keras_fit(theirs, TABLE))
+
+
+CALLBACKS: dict[str, Any] = {
+    "early stopping": lambda: keras.callbacks.EarlyStopping("loss", patience=0, min_delta=10.0),
+    "schedule": lambda: keras.callbacks.LearningRateScheduler(lambda epoch, rate: rate / 2),
+    "not a number": keras.callbacks.TerminateOnNaN,
+}
+
+
+@pytest.mark.usefixtures("nothing_is_stacked")
+@pytest.mark.parametrize("name", CALLBACKS)
+def test_callbacks_look_at_fits_that_take_turns(name: str) -> None:
+    rows = TABLE
+    if name == "not a number":  # from the second batch of some epoch on
+        rows = Rows(np.where(np.arange(len(TABLE)) == 20, np.nan, TABLE.x.T).T, TABLE.y)
+    models = [build(units=units) for units in (3, 8)]
+    asked = [
+        replace(request(model, rows, held=HELD), callbacks=[CALLBACKS[name]()]) for model in models
+    ]
+    results = Engine().train(asked)
+    for model, result, units in zip(models, results, (3, 8), strict=True):
+        assert result.form == "loop"
+        theirs = build(units=units)
+        again = [CALLBACKS[name]()]
+        assert_same(model, result, theirs, keras_fit(theirs, rows, held=HELD, callbacks=again))
+
+
+def test_long_fits_train_side_by_side_only_where_there_is_room(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    beside: list[bool] = []
+    answers = Training.answers
+
+    def noting(self: Training) -> Any:
+        beside.append(bool(self._running))
+        return answers(self)
+
+    monkeypatch.setattr(Training, "answers", noting)
+    for room in (1e12, 1e3):
+        monkeypatch.setattr("amalthea.engine.forms.room_for_engine", lambda most, room=room: room)
+        results = Engine(form="loop").train([request(build(units=n), TABLE) for n in (3, 8)])
+        assert {result.form for result in results} <= {"loop", "steps"}
+    assert beside == [jax.default_backend() == "cpu", False]
