@@ -130,8 +130,7 @@ def _kind(member: Member) -> Hashable:
         weights,
         request.batch_size,
         request.validation_batch_size if held else None,
-        request.validation_freq,
-        request.initial_epoch % request.validation_freq,
+        request.validation_rhythm,
     )
 
 

@@ -212,7 +212,7 @@ class Cohort:
 
         def after(member: Member) -> Change:
             lane = self._lane[member]
-            count = -(-len(member.request.training) // member.request.batch_size)
+            count = member.request.n_batches
             values = lambda: np.asarray(self._lanes.values(np.asarray(losses), lane))[:count]  # noqa: E731
             n_batches = member.stops_after(values)
             if n_batches is None or n_batches == len(values()):

@@ -84,16 +84,13 @@ def least_seconds(members: Sequence[Member]) -> float:
 
 
 def _seconds_of_batch(member: Member) -> Seconds:
-    seconds, n_batches = seconds_of(work_of_epoch(member.structure, member)), _n_batches(member)
+    seconds = seconds_of(work_of_epoch(member.structure, member))
+    n_batches = member.request.n_batches
     return Seconds(seconds.once / n_batches, seconds.each / n_batches)
 
 
 def _batches_left(member: Member) -> int:
-    return _n_batches(member) * member.n_epochs_left
-
-
-def _n_batches(member: Member) -> int:
-    return -(-len(member.request.training) // member.request.batch_size)
+    return member.request.n_batches * member.n_epochs_left
 
 
 def _seconds_to_run(structure: Structure, members: Sequence[Member]) -> float:

@@ -218,7 +218,7 @@ class _WithCallbacks(Member):
             model=model,
             verbose=0,
             epochs=request.epochs,
-            steps=-(-len(request.training) // request.batch_size),
+            steps=request.n_batches,
         )
 
     def _seen(self, look: Look, call: Callable[[], None]) -> Change:

@@ -60,6 +60,5 @@ def _size(member: Member) -> Hashable:
         request.batch_size,
         len(request.training),
         len(held) if held else None,
-        request.validation_freq,
-        request.initial_epoch % request.validation_freq,
+        request.validation_rhythm,
     )

@@ -44,6 +44,16 @@ class FitRequest:
     keeps_model: bool = False
     likeness: Likeness | None = None
 
+    @property
+    def n_batches(self) -> int:
+        """Of an epoch, the short last one included."""
+        return -(-len(self.training) // self.batch_size)
+
+    @property
+    def validation_rhythm(self) -> tuple[int, int]:
+        """Equal where the same epochs, counted from the first of each fit, are validated."""
+        return self.validation_freq, self.initial_epoch % self.validation_freq
+
 
 @dataclass(frozen=True)
 class FitResult:

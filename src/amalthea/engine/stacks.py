@@ -141,9 +141,5 @@ class Stacks:
 def _batches(member: Member) -> tuple[int, Hashable]:
     """What fits of one program have to have in common."""
     request, held = member.request, member.request.validation
-    n_batches = -(-len(request.training) // request.batch_size)
-    return n_batches, (
-        -(-len(held) // request.validation_batch_size) if held else None,
-        request.validation_freq,
-        request.initial_epoch % request.validation_freq,
-    )
+    of_held = -(-len(held) // request.validation_batch_size) if held else None
+    return request.n_batches, (of_held, request.validation_rhythm)

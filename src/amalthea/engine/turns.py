@@ -41,14 +41,15 @@ class Turns:
 
     def parts(self, groups: Sequence[_Group]) -> list[Part]:
         parts: list[Part] = []
-        ahead = []
+        new = []
         for group in groups:
-            found = self._in_a_program_that_is_there(group) if self._may_share(group) else None
-            found = self._own.of_alike(group) if found is None else found
-            parts += found
-            if not found:
-                ahead.append(group)
-        for bucket in buckets(ahead, stacked=False):
+            if not self._may_share(group):
+                parts += self._own.of_alike(group)
+            elif there := self._in_a_program_that_is_there(group):
+                parts += there
+            else:
+                new.append(group)
+        for bucket in buckets(new, stacked=False):
             parts += self._in_a_new_program(bucket)
         return parts
 
