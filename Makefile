@@ -2,7 +2,7 @@
 # make setup PYTHON=/path/to/python3.12 chooses the interpreter of a new .venv.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-oldest lint format bench bench-plan bench-profile docs lock clean distclean
+.PHONY: help setup demo test test-oldest test-newest lint format bench bench-plan bench-profile docs lock clean distclean
 
 # The first interpreter that really runs (a pyenv shim can be there and fail), is new enough and can make
 # environments. Evaluated only when an environment has to be made.
@@ -10,9 +10,11 @@ is_usable = -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11)
 first_usable = $(shell for p in $(1); do "$$p" $(is_usable) && { echo "$$p"; break; }; done)
 PYTHON ?= $(call first_usable,python3.13 python3.12 python3.11 python3)
 PYTHON_OLDEST ?= $(call first_usable,python3.11 python3.12 python3.13 python3)
+PYTHON_NEWEST ?= $(call first_usable,python3.14 python3.13 python3.12 python3)
 
 VENV := .venv
 VENV_OLDEST := .venv-oldest
+VENV_NEWEST := .venv-newest
 LOCK := requirements.lock
 LOCK_OLDEST := requirements-oldest.lock
 STAMP := $(VENV)/.amalthea-setup
@@ -69,6 +71,11 @@ test: lint  ## lint, then run all tests (PYTEST_ARGS="-n 2")
 test-oldest: $(STAMP_OLDEST)  ## run the quick tests on the oldest versions supported
 	$(PY_OLDEST) -m pytest $(PYTEST_ARGS_OLDEST)
 
+test-newest:  ## run all tests on the newest versions there are (PYTHON_NEWEST=/path/to/python3.13)
+	$(call make_venv,$(VENV_NEWEST),$(PYTHON_NEWEST),PYTHON_NEWEST)
+	@$(VENV_NEWEST)/bin/python $(PIP_INSTALL) --upgrade --upgrade-strategy eager -e '.[test]'
+	$(VENV_NEWEST)/bin/python -m pytest $(PYTEST_ARGS)
+
 lint: setup  ## ruff and mypy
 	$(PY) -m ruff check
 	$(PY) -m ruff format --check
@@ -106,4 +113,4 @@ clean:  ## remove what was built and the caches of the tools; keep the environme
 	find src tests examples -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
 distclean: clean  ## remove the environments too
-	rm -rf $(VENV) $(VENV_OLDEST) bench/.environments
+	rm -rf $(VENV) $(VENV_OLDEST) $(VENV_NEWEST) bench/.environments

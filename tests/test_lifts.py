@@ -186,6 +186,8 @@ LAYERS: dict[str, tuple[Callable[[int], Any], Rows]] = {
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_widths_of_layers_share_a_program(name: str) -> None:
+    if name == "lstm" and jax.default_backend() != "cpu":
+        pytest.skip("cuDNN trains one LSTM at a time")
     make, rows = LAYERS[name]
     assert_trained_together_as_by_keras(twice([(lambda n=n: make(n), rows, {}) for n in (2, 5)]))
 

@@ -21,6 +21,9 @@ from amalthea.engine.training import Training
 from test_lifts import GRIDS, HELD, TABLE, assert_same, build, keras_fit, request
 
 FEWER = Rows(TABLE.x[:37], TABLE.y[:37])
+pytestmark = pytest.mark.skipif(
+    jax.default_backend() != "cpu", reason="where there is an accelerator, fits are stacked"
+)
 
 
 @pytest.fixture

@@ -355,7 +355,7 @@ def _spoilt(value: Any, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def test_predictions_are_woven_too() -> None:
-    models = [built(build, TABLE) for build in over(WIDTHS, SIZES["dense"][0])]
+    models = [built(build, TABLE) for build in over(WIDTHS, SIZES["softmax of units"][0])]
     states = [state_of(model)._replace(optimizer=[], metrics=[]) for model in models]
     structures = [
         Structure(step.key, Steps(step, None), None, [], [])

@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 import jax
 
 from .costs import epochs_left, seconds_of, work_of_epoch
+from .effort import Effort
 from .grouping import Thing
 from .members import Member
-from .programs import Effort
 from .room import bytes_on_device
 from .run_shapes import RunShape
 from .structures import Structure
@@ -74,7 +74,9 @@ def choose_forms(
     effort = effort_for(structure, members) if free else Effort.FULL
     on_host = _bytes_of_data(members[0]) > room
     name = forced or ("steps" if on_host else _form(work, together, free))
-    lone = Form(_lone_form(work) if name == "stacked" else name, 1, effort, free)
+    if name == "stacked" and work.one_by_one:
+        name = _lone_form(work, free)
+    lone = Form(_lone_form(work, free) if name == "stacked" else name, 1, effort, free)
     stacked: list[tuple[Form, list[Member]]] = []
     if name == "stacked" and len(together) > 1:
         stacked = in_stacks(together, bytes_each, Form("stacked", 1, effort, free), room)
@@ -103,7 +105,10 @@ def may_round(structure: Structure, member: Member, to_the_bit: bool) -> bool:
     """Whether rounding may differ from Keras's."""
     # In one batch of all rows a gradient may vanish by symmetry, and be all rounding.
     one_batch = len(member.request.training) <= member.request.batch_size
-    return structure.steady and not to_the_bit and not one_batch
+    if to_the_bit or one_batch or not structure.steady:
+        return False
+    # Of 16 bits a difference in rounding is no small one, and accelerators round otherwise.
+    return jax.default_backend() == "cpu" or not work_of_epoch(structure, member).halves
 
 
 def may_stack(structure: Structure, member: Member) -> bool:
@@ -179,8 +184,8 @@ def in_parts(things: Sequence[Thing], most: int) -> list[list[Thing]]:
 
 
 def _form(work: Work, members: Sequence[Member], free: bool) -> str:
-    if len(members) < 2 or not free:
-        return _lone_form(work)
+    if len(members) < 2 or not free or work.one_by_one:
+        return _lone_form(work, free)
     if jax.default_backend() != "cpu":
         return "stacked"
     # XLA's convolutions on CPU are several times slower inside a loop (JAX issue 12868).
@@ -191,8 +196,11 @@ def _form(work: Work, members: Sequence[Member], free: bool) -> str:
     return "stacked" if seconds.once > seconds.each and saved > _TRACING_STACKED else "loop"
 
 
-def _lone_form(work: Work) -> str:
-    return "steps" if work.convolves and jax.default_backend() == "cpu" else "loop"
+def _lone_form(work: Work, free: bool) -> str:
+    if jax.default_backend() == "cpu":
+        return "steps" if work.convolves else "loop"
+    # Within a larger program an accelerator may round otherwise; Keras's own is that of a step.
+    return "loop" if free else "steps"
 
 
 def _effort(work: Work, members: Sequence[Member]) -> Effort:

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from .effort import Effort
 from .grouping import grouped
 from .members import Member
-from .programs import Effort
 from .structures import Structure
 from .work import Work
 

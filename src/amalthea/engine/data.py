@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from .rows import Arrays, Rows, in_keras_floats, leaves, map_arrays
+from .rows import Arrays, Rows, in_keras_types, leaves, map_arrays
 
 _ROWS_LOOKED_AT = 16
 
@@ -58,7 +58,7 @@ class Pool:
 
     def _on_device(self, array: Any, n_rows: int) -> Any:
         if n_rows == len(array):
-            return self._once(id(array), lambda: jax.device_put(in_keras_floats(array)))
+            return self._once(id(array), lambda: jax.device_put(in_keras_types(array)))
         key = n_rows, id(array)
         return self._once(key, lambda: jax.device_put(_with_room([array], (1, n_rows))[0]))
 
@@ -123,8 +123,8 @@ def _equal(one: np.ndarray, other: np.ndarray) -> bool:
 
 def _with_room(parts: list[Any], room: tuple[int, int]) -> np.ndarray:
     """Arrays as one of shape (*room, ...), zeros where they have no row."""
-    first = in_keras_floats(parts[0])
+    first = in_keras_types(parts[0])
     stacked = np.zeros((*room, *first.shape[1:]), first.dtype)
     for place, array in zip(stacked, parts, strict=False):
-        place[: len(array)] = in_keras_floats(array)
+        place[: len(array)] = in_keras_types(array)
     return stacked

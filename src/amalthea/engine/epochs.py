@@ -21,7 +21,8 @@ import numpy as np
 
 from .batching import ALONE, Batching, EpochRows, Lanes, Logs, Steps
 from .data import Pool
-from .programs import Effort, Programs
+from .effort import Effort
+from .programs import Programs
 from .reached import Reached
 from .rows import Rows
 from .run_shapes import RunShapes

@@ -19,10 +19,11 @@ from .alike import Seen
 from .batching import Steps
 from .choice import effort_for_predicting, in_parts, lanes_for, most_lanes, predicts_together
 from .data import Pool
+from .effort import Effort
 from .grouping import grouped
 from .lanes import Stacked
 from .lifting.families import Families, Family, can_be_woven, frame, skeleton
-from .programs import Effort, Programs, TracedStep
+from .programs import Programs, TracedStep
 from .requests import PredictRequest
 from .rows import Arrays, Rows, count_rows, leaves, map_arrays, take
 from .steps import State, state_to_predict

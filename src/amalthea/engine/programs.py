@@ -13,7 +13,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, replace
-from enum import IntEnum
 from functools import partial
 from threading import Lock
 from typing import Any
@@ -22,6 +21,7 @@ import jax
 import numpy as np
 from jax.extend.core import jaxpr_as_fun
 
+from .effort import Effort
 from .lifting.flat import Flat, NotWoven, flatten
 from .recent import keep
 from .steps import Address
@@ -48,29 +48,6 @@ _MADE_BY = (
     "jax_threefry_gpu_kernel_lowering",
     "jax_threefry_partitionable",
 )
-
-
-class Effort(IntEnum):
-    """How well XLA compiles for CPUs.
-
-    ``LITTLE`` takes a third of the time of ``FULL``, for code that is up to some times slower, and
-    differs by less than one rounding. ``SOME`` is between them: two thirds of the time, for code
-    that is nearly as fast, while it is short.
-    """
-
-    LITTLE = 0
-    SOME = 1
-    FULL = 2
-
-    @property
-    def options(self) -> dict[str, Any] | None:
-        """What XLA is told; None for its own choice."""
-        if self is Effort.FULL:
-            return None
-        return {
-            "xla_backend_optimization_level": int(self),
-            "xla_cpu_use_fusion_emitters": False,
-        }
 
 
 @dataclass(frozen=True, eq=False)
@@ -218,7 +195,7 @@ class Programs:
         return program
 
     def _compile(self, key: tuple[Any, ...], lowered: Any, effort: Effort) -> Any:
-        program = lowered.compile(effort.options)
+        program = effort.compile(lowered)
         self._stored.save(key, program)
         return program
 

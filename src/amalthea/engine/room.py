@@ -15,7 +15,7 @@ import jax
 import numpy as np
 import psutil
 
-from .rows import Rows, in_keras_floats, leaves
+from .rows import Rows, in_keras_types, leaves
 from .steps import State
 from .work import Work
 
@@ -46,8 +46,8 @@ def bytes_on_device(rows: Rows) -> float:
     """
     arrays = leaves((rows.x, rows.y, rows.sample_weight))
     on_cpu = jax.default_backend() == "cpu"
-    sizes = [in_keras_floats(array[:0]).dtype.itemsize * array.size for array in arrays]
-    as_they_are = [in_keras_floats(array[:0]).dtype == array.dtype for array in arrays]
+    sizes = [in_keras_types(array[:0]).dtype.itemsize * array.size for array in arrays]
+    as_they_are = [in_keras_types(array[:0]).dtype == array.dtype for array in arrays]
     pairs = zip(sizes, as_they_are, strict=True)
     return float(sum(size for size, same in pairs if not (on_cpu and same)))
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import jax
 import keras
 import numpy as np
 
@@ -45,19 +46,25 @@ def take_raw(arrays: Arrays, rows: np.ndarray) -> Arrays:
 
 
 def take(arrays: Arrays, rows: np.ndarray) -> Arrays:
-    """Those rows, dense and in Keras's float type."""
-    return map_arrays(lambda array: in_keras_floats(dense(array[rows])), arrays)
+    """Those rows, dense and in the types that Keras computes with."""
+    return map_arrays(lambda array: in_keras_types(dense(array[rows])), arrays)
 
 
 def dense(array: Any) -> np.ndarray:
     return array.toarray() if hasattr(array, "toarray") else array
 
 
-def in_keras_floats(array: np.ndarray) -> np.ndarray:
-    """Cast floats to ``keras.config.floatx()``, as Keras does with arrays; leave the rest."""
+def in_keras_types(array: np.ndarray) -> np.ndarray:
+    """Cast floats to ``keras.config.floatx()``, as Keras does with arrays.
+
+    Whole numbers become what the backend holds: JAX makes 32 bits of 64 unless told otherwise.
+    """
     if np.issubdtype(array.dtype, np.floating):
         return array.astype(keras.config.floatx(), copy=False)
-    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+    dtype = array.dtype.newbyteorder("=")
+    if dtype.kind in "iu" and keras.backend.backend() == "jax":
+        dtype = jax.dtypes.canonicalize_dtype(dtype)
+    return array.astype(dtype, copy=False)
 
 
 def in_numpy_floats(array: Any) -> np.ndarray:
@@ -91,7 +98,7 @@ class Rows:
     def all(self) -> tuple[Arrays, ...]:
         """Every row, as :meth:`take` gives them, without a copy where none is needed."""
         parts = (self.x, self.y, self.sample_weight)
-        made = (map_arrays(lambda array: in_keras_floats(dense(array)), part) for part in parts)
+        made = (map_arrays(lambda array: in_keras_types(dense(array)), part) for part in parts)
         return tuple(part for part in made if part is not None)
 
     def take(self, rows: np.ndarray) -> tuple[Arrays, ...]:

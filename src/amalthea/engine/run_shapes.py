@@ -9,7 +9,8 @@ from collections import OrderedDict
 from dataclasses import dataclass, replace
 from threading import Lock
 
-from .programs import PROGRAMS_KEPT, Effort
+from .effort import Effort
+from .programs import PROGRAMS_KEPT
 from .steps import Address
 
 

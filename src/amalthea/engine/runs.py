@@ -19,8 +19,8 @@ import numpy as np
 
 from .batching import ALONE, Batching, EpochRows, Lanes, Logs, OneStep
 from .data import addresses, bytes_of_rows
+from .effort import Effort
 from .epochs import Orders, Tools
-from .programs import Effort
 from .rows import Rows
 from .run_shapes import RunShape
 from .steps import Address, State

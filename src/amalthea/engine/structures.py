@@ -22,7 +22,7 @@ from .obstacles import NeedsKeras
 from .programs import TracedStep, trace
 from .recent import keep
 from .requests import FitRequest, PredictRequest
-from .rows import Arrays, Rows, in_keras_floats, map_arrays
+from .rows import Arrays, Rows, in_keras_types, map_arrays
 from .seeding import resumed
 from .steadiness import is_steady
 from .steps import (
@@ -133,7 +133,7 @@ class Structures:
     def of_predict(self, request: PredictRequest, state: State, seen: Seen) -> Structure:
         """The step that predicts a batch, in the place of one that trains."""
         model, alike = request.model, self._forms.of_model(request, seen)
-        like = map_arrays(lambda array: in_keras_floats(array[:0]), request.x)
+        like = map_arrays(lambda array: in_keras_types(array[:0]), request.x)
         shapes = shapes_of(like)
         key = (request.batch_size, alike or settings(), shapes)
         # A model without a likeness keeps its steps, as Keras's keep their predict function.
@@ -250,7 +250,7 @@ def _batch_like(rows: Rows, n_rows: int) -> tuple[Arrays, ...]:
     """Arrays with the shapes and types of a batch, to trace a step on."""
 
     def one(array: Any) -> jax.ShapeDtypeStruct:
-        kept = in_keras_floats(np.empty((0,), array.dtype)).dtype
+        kept = in_keras_types(np.empty((0,), array.dtype)).dtype
         return jax.ShapeDtypeStruct((n_rows, *array.shape[1:]), kept)
 
     parts = (rows.x, rows.y, rows.sample_weight)

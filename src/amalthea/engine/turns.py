@@ -9,11 +9,11 @@ import jax
 from .buckets import Bucket, buckets
 from .choice import Form, best_effort, effort_for
 from .costs import seconds_in_turns, seconds_to_prepare, work_of_epoch
+from .effort import Effort
 from .lifting.families import Families, Family
 from .members import Member
 from .own_programs import OwnPrograms
 from .part import Part, bytes_of
-from .programs import Effort
 from .run_shapes import RunShapes
 from .structures import Structure
 

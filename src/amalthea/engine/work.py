@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from math import prod
 from typing import Any
+
+import jax
+from jax.extend.core import primitives
 
 _HALVES = ("bfloat16", "float16")
 _NOT_PLAIN = frozenset({"dot_general", "conv_general_dilated"})
 _BYTES_OF_HALF = 2
+# Whether JAX can map a primitive over fits: it can all of its own, and others are tried.
+_can_be_mapped: dict[str, bool] = {
+    primitive.name: True for primitive in vars(primitives).values() if hasattr(primitive, "name")
+}
 
 
 @dataclass(frozen=True)
@@ -18,8 +26,9 @@ class Work:
 
     ``operations`` are primitive operations, each with a price of its own; ``elements`` are the
     numbers that they write, and ``multiplications`` those in products of matrices and in
-    convolutions. ``halves`` tells of floats of 16 bits, which compilers round where they like, and
-    ``calls_host`` of functions of Python that the program calls.
+    convolutions. ``halves`` tells of floats of 16 bits, which compilers round where they like,
+    ``calls_host`` of functions of Python that the program calls, and ``one_by_one`` of an operation
+    that JAX cannot do for several fits at once, as those of cuDNN.
     """
 
     operations: float = 0
@@ -28,6 +37,7 @@ class Work:
     convolves: bool = False
     halves: bool = False
     calls_host: bool = False
+    one_by_one: bool = False
 
     def __add__(self, other: Work) -> Work:
         return Work(
@@ -37,6 +47,7 @@ class Work:
             self.convolves or other.convolves,
             self.halves or other.halves,
             self.calls_host or other.calls_host,
+            self.one_by_one or other.one_by_one,
         )
 
     def times(self, n: float) -> Work:
@@ -55,6 +66,8 @@ def work_of(program: Any) -> Work:
     for equation in getattr(program, "jaxpr", program).eqns:
         name, gives = equation.primitive.name, [out.aval for out in equation.outvars]
         outputs = [(out.shape, out.dtype) for out in gives if hasattr(out, "shape")]
+        if name not in _can_be_mapped:
+            _can_be_mapped[name] = _is_mapped(equation)
         if _is_plain(name, equation.params, outputs):
             plain += 1
             written += sum(prod(shape) for shape, _ in outputs)
@@ -66,11 +79,25 @@ def work_of(program: Any) -> Work:
 
 def _is_plain(name: str, parameters: Mapping[str, Any], gives: Sequence[tuple[Any, Any]]) -> bool:
     """Whether it does no more than write each number of its results, and none in 16 bits."""
-    if name in _NOT_PLAIN or "callback" in name:
+    if name in _NOT_PLAIN or "callback" in name or not _can_be_mapped[name]:
         return False
     if any(dtype.itemsize == _BYTES_OF_HALF for _, dtype in gives):
         return False
     return not _programs_in(parameters)
+
+
+def _is_mapped(equation: Any) -> bool:
+    """Whether JAX knows how to do it for several fits at once."""
+    if _programs_in(equation.params):
+        return True
+    takes = [one.aval for one in equation.invars]
+    several = [jax.ShapeDtypeStruct((2, *one.shape), one.dtype) for one in takes]
+    call = partial(equation.primitive.bind, **equation.params)
+    try:
+        jax.eval_shape(jax.vmap(call), *several)
+    except NotImplementedError:
+        return False
+    return True
 
 
 def work_of_one(
@@ -86,7 +113,8 @@ def work_of_one(
         return sum((part.times(times) for part in inner), Work())
     written = sum(prod(shape) for shape, _ in gives)
     halves = any(str(dtype) in _HALVES for _, dtype in gives)
-    one = Work(1, written, halves=halves, calls_host="callback" in name)
+    alone = not _can_be_mapped.get(name, True)
+    one = Work(1, written, halves=halves, calls_host="callback" in name, one_by_one=alone)
     if name == "dot_general":
         (contracted, _), _ = parameters["dimension_numbers"]
         products = prod(takes[0][axis] for axis in contracted)

@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from ..engine.rows import Arrays, in_keras_floats, map_arrays
+from ..engine.rows import Arrays, in_keras_types, map_arrays
 from ..errors import InvalidModel
 
 
@@ -33,7 +33,7 @@ def input_shapes(model: keras.Model) -> Any:
 
 def symbol_like(array: Any) -> keras.KerasTensor:
     """A symbolic input for rows like those of the array."""
-    dtype = in_keras_floats(array[:0]).dtype if not hasattr(array, "toarray") else None
+    dtype = in_keras_types(array[:0]).dtype if not hasattr(array, "toarray") else None
     name = keras.config.floatx() if dtype is None else _standard(dtype.name)
     return keras.KerasTensor((None, *array.shape[1:]), dtype=name)
 

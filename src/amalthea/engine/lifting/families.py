@@ -122,9 +122,9 @@ def family_of(structures: Sequence[Structure], one_step: bool = False) -> Family
 
 
 def can_be_woven(structure: Structure) -> bool:
-    """Whether its steps can be looked into, call nobody, and are rounded where the trace says."""
+    """Whether its steps can be looked into and mapped, and are rounded where the trace says."""
     return not any(
-        step.work.calls_host or step.work.halves or step.flat is None
+        step.flat is None or step.work.calls_host or step.work.halves or step.work.one_by_one
         for step in _all_steps(structure)
         if step
     )

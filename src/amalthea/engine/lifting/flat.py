@@ -26,6 +26,7 @@ _CALLS = {
     "custom_jvp_call": "call_jaxpr",
     "custom_vjp_call": "call_jaxpr",
     "custom_vjp_call_jaxpr": "fun_jaxpr",
+    "eval_jaxpr": "call_jaxpr",
 }
 
 # Parameters that only repeat the shapes of what goes in or comes out, or where an axis is cut.
