@@ -707,6 +707,25 @@ def test_the_rest_of_a_cohort_moves_into_a_smaller_program(monkeypatch: Any) -> 
 
 
 @pytest.mark.parametrize("form", COMPILED)
+def test_a_model_that_fails_while_it_trains_can_still_be_used(form: str) -> None:
+    """Programs consume states, but never the arrays of a model."""
+
+    class Fails(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            raise ValueError("no more")
+
+    rows = data_for(table)
+    models = [seeded_model(MODELS["dense"][0], OPTIMIZERS["Adam"]) for _ in range(2)]
+    before = [variable.value for model in models for variable in model.variables]
+    requests = [request_for(model, rows, callbacks=[Fails()]) for model in models]
+    failures = Engine(form=form).train(requests)
+    assert all(isinstance(failure, ValueError) for failure in failures)
+    assert not any(array.is_deleted() for array in before)
+    for model in models:
+        assert np.isfinite(model.predict(rows.x, verbose=0)).all()
+
+
+@pytest.mark.parametrize("form", COMPILED)
 def test_a_fit_that_continues_does_so_as_in_keras(form: str) -> None:
     rows, build = data_for(table), MODELS["dropout"][0]
     ours, beside = (seeded_model(build, OPTIMIZERS["Adam"]) for _ in range(2))

@@ -21,7 +21,7 @@ from .part import Part
 from .reached import point
 from .requests import FitResult
 from .runs import Run, Side
-from .steps import Address, State
+from .steps import Address, State, in_numpy
 
 Outcome = FitResult | Exception
 
@@ -121,6 +121,7 @@ class Cohort:
             self._lanes: Lanes = Stacked(places, self._common)
         else:
             self._lanes = Lone(*places)
+            states = list(map(in_numpy, states))  # whose arrays are the model's
         self._state = self._lanes.join(states)
 
     def _sides(self) -> tuple[Side, Side | None]:
@@ -163,9 +164,8 @@ class Cohort:
     def _epoch(self) -> None:
         assert self._train is not None
         self._let_each(lambda member: member.begin_epoch(self._look(member)))
-        self._state = self._state._replace(metrics=self._structure.no_metrics)
-        before, orders = self._state, self._orders(self._seats)
-        self._state, logs, losses = self._train(before, orders)
+        before = self._begun()
+        self._state, logs, losses = self._train(before, self._orders(self._seats))
         logs_of = self._break_off(before, EpochLogs(logs, self._lanes), losses)
         held = self._validate()
 
@@ -174,6 +174,11 @@ class Cohort:
             return member.end_epoch(self._look(member), logs_of(member), held, lane)
 
         self._let_each(end_epoch)
+
+    def _begun(self) -> State:
+        """The state, with metrics as they are at the beginning of an epoch, for a program."""
+        state = self._state._replace(metrics=self._structure.no_metrics)
+        return in_numpy(state) if any(member.keeps_state for member in self._here) else state
 
     def _orders(self, seats: Sequence[Member], ahead: int = 0) -> list[np.ndarray]:
         """The rows of each, so many epochs ahead; fits with the same seed take them alike."""
@@ -196,8 +201,7 @@ class Cohort:
             return None
         self._let_each(lambda member: member.begin_validation(self._look(member)))
         rows = [np.arange(len(seat.request.validation or ())) for seat in self._seats]
-        state = self._state._replace(metrics=self._structure.no_metrics)
-        self._state, logs, _ = self._test(state, rows)
+        self._state, logs, _ = self._test(self._begun(), rows)
         held = EpochLogs(logs, self._lanes)
         self._let_each(
             lambda member: member.end_validation(self._look(member), held, self._lane[member])

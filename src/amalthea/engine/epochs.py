@@ -34,7 +34,8 @@ Orders = Sequence[np.ndarray]  # the rows of an epoch, for each fit
 class Epoch(Protocol):
     """Takes the rows of each fit in its order, batch by batch.
 
-    Returns the state, the logs of the last batch, and the loss after each batch.
+    Returns the state, the logs of the last batch, and the loss after each batch. What was given as
+    arrays of JAX may be gone then.
     """
 
     def __call__(self, state: State, orders: Orders) -> tuple[State, Logs, Any]: ...
@@ -51,9 +52,11 @@ class Tools:
     effort: Effort = Effort.FULL
     compiling: Executor | None = None
 
-    def prepare(self, key: Any, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
+    def prepare(
+        self, key: Any, function: Callable[..., Any], *arguments: Any, consumes: bool = False
+    ) -> Future[Any]:
         return self.programs.prepare(
-            key, function, *arguments, effort=self.effort, pool=self.compiling
+            key, function, *arguments, effort=self.effort, pool=self.compiling, consumes=consumes
         )
 
 
@@ -94,7 +97,8 @@ def loop_epoch(
         return state, data, None, batching.cut(order, size, 0), counts
 
     example = arguments(state, np.arange(len(only)))
-    program = tools.prepare(("loop", *batching.key), _of_arrays(batching, ALONE), *example)
+    function = _of_arrays(batching, ALONE)
+    program = tools.prepare(("loop", *batching.key), function, *example, consumes=True)
 
     def epoch(state: State, orders: Orders) -> tuple[State, Logs, Any]:
         result: tuple[State, Logs, Any] = program.result()(*arguments(state, orders[0]))
@@ -121,7 +125,7 @@ def host_epoch(
     for step, n_rows in ((steps.whole, batch_size), (steps.rest, len(only) % batch_size)):
         if step is not None:
             batch = only.take(np.arange(n_rows))
-            by_size[n_rows] = tools.prepare(("steps", step.key), step, state, batch)
+            by_size[n_rows] = tools.prepare(("steps", step.key), step, state, batch, consumes=True)
 
     def epoch(state: State, orders: Orders) -> tuple[State, Logs, Any]:
         logs: Logs = {}

@@ -142,6 +142,11 @@ class Member:
         state, self._state = self._state, None
         return state
 
+    @property
+    def keeps_state(self) -> bool:
+        """Whether the state before an epoch is still looked at after it."""
+        return False
+
     def begin_epoch(self, look: Look) -> Change:
         return NO_CHANGE
 
@@ -282,6 +287,10 @@ class SeenByStandIn(_WithCallbacks):
         compare_quickly(self._callbacks)
         return Change(rate=self._model.optimizer.new_rate())
 
+    @property
+    def keeps_state(self) -> bool:
+        return bool(self._stops_at_nan)
+
     def begin_validation(self, look: Look) -> Change:
         return NO_CHANGE
 
@@ -309,6 +318,7 @@ class SeenByModel(_WithCallbacks):
     """Any callbacks: the model itself has the state while they run."""
 
     needs_all_variables = True
+    keeps_state = True  # the model has its arrays
 
     def __init__(self, request: FitRequest, structure: Structure, state: State) -> None:
         super().__init__(request, structure, state, request.model)

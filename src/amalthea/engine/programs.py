@@ -159,6 +159,7 @@ class Programs:
         *arguments: Any,
         effort: Effort = Effort.FULL,
         pool: Executor | None = None,
+        consumes: bool = False,
     ) -> Future[Any]:
         """The program of ``function`` for arguments of these shapes, when it is compiled.
 
@@ -173,14 +174,18 @@ class Programs:
             How well to compile. It counts on CPUs only.
         pool : Executor, optional
             Compiles there, so that programs are compiled while others are traced.
+        consumes : bool
+            Whether arrays of JAX in the first argument are gone after a call, as in Keras's own
+            programs: it may be what decides how XLA rounds. Arrays of NumPy stay.
         """
         effort = effort if jax.default_backend() == "cpu" else Effort.FULL
-        full_key = (*key, effort, *_shapes(arguments))
+        full_key = (*key, effort, consumes, *_shapes(arguments))
         with self._lock:
             if full_key in self._compiled:
                 self._compiled.move_to_end(full_key)
                 return self._compiled[full_key]
-        lower = partial(jax.jit(function).lower, *arguments)
+        jitted = jax.jit(function, donate_argnums=0 if consumes else None)
+        lower = partial(jitted.lower, *arguments)
         program: Future[Any] = Future()
         stored = self._stored.load(full_key)
         if stored is not None:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import jax
 import keras
+import numpy as np
 
 Arrays = list[jax.Array] | list[Any]  # of the device, or of NumPy
 Address = tuple[str, int]  # of an array of a state: the name of its group, and its number there
@@ -27,6 +28,12 @@ class State(NamedTuple):
     optimizer: Arrays
     metrics: Arrays
     settings: Sequence[Any] = ()
+
+
+def in_numpy(state: State) -> State:
+    """The same values in arrays that no program consumes."""
+    values: State = jax.tree.map(np.asarray, state)
+    return values
 
 
 def variables_of(model: keras.Model) -> list[list[keras.Variable]]:
