@@ -540,7 +540,7 @@ def test_every_form_trains_as_keras_whoever_trains_beside(kind: str, form: str) 
     else:  # a weight without a gradient is all rounding: judged by the function that it gives
         for model in (ours, same):
             predicted = [m.predict(rows.x, batch_size=25, verbose=0) for m in (model, theirs)]
-            np.testing.assert_allclose(*predicted, rtol=1e-3, atol=1e-4)
+            np.testing.assert_allclose(*predicted, rtol=1e-3 if ON_CPU else 1e-2, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
@@ -598,7 +598,7 @@ def test_what_cannot_be_mapped_is_trained_one_by_one(form: str | None) -> None:
     models = [seeded_model(build, OPTIMIZERS["Adam"]) for _ in range(3)]
     requests = [request_for(model, rows, SEED + n) for n, model in enumerate(models)]
     results = train(requests, form)
-    assert {result.form for result in results} == {"loop"}
+    assert {result.form for result in results} == {EXACT_FORM}
     for n, model in enumerate(models):
         theirs = seeded_model(build, OPTIMIZERS["Adam"])
         by_keras(theirs, rows, SEED + n)

@@ -25,8 +25,8 @@ _COMPILING = 0.4  # seconds to compile a small program well
 _SLOWER = 6e-10  # seconds more for each number written, when compiled with little effort
 _LITTLE, _MUCH = 0.1, 4.0  # seconds that may be lost so, before some and full effort are better
 _CALLING = 2e-4  # seconds to call a program and to fetch what it gives
-_LANES = (2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64)
-_LANES_ON_ACCELERATOR = (*_LANES, 96, 128, 192, 256)
+_LANES = (2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96)
+_LANES_ON_ACCELERATOR = (*_LANES, 128, 192, 256)
 _EPOCHS = (32, 8)  # epochs of one call: few numbers, so that programs are shared
 _LONGEST_CALL, _BYTES_OF_ORDERS = 0.25, 8e6
 

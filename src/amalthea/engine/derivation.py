@@ -61,11 +61,16 @@ class Samples:
     def __len__(self) -> int:
         return len(self._traced)
 
-    def add(self, numbers: Numbers, step: TracedStep) -> None:
+    def add(self, numbers: Numbers, step: TracedStep) -> TracedStep:
+        """Keep a traced step; the same with those scalars marked that are seen to vary."""
         self._traced[numbers] = step
         while len(self._traced) > _SAMPLES_KEPT:
             self._traced.popitem(last=False)
         self._explained = None
+        if len(self._traced) == 1 or not self._differ_in_scalars():
+            return step
+        self._explained, scalars = self._explain_all(), _scalars(step)
+        return step.with_numbers({place: scalars[place] for place in self._explained})
 
     def of(self, numbers: Numbers) -> TracedStep | None:
         """The step of a model with these numbers; None where it has to be traced."""

@@ -41,8 +41,7 @@ class KnownSteps:
         self._samples.move_to_end(key)
         step = samples.of(alike.numbers)
         if step is None:
-            step = traced()
-            samples.add(alike.numbers, step)
+            step = samples.add(alike.numbers, traced())
             self._forget_some()
         return step
 

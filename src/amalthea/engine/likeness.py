@@ -3,8 +3,8 @@
 Tracing a step takes some 30 ms, most of what a small fit costs, so it is not done again for a
 model that is built just like one that was traced before. A likeness spells out everything that
 tracing can read from a model: the type of every object in it and the value of every attribute,
-in one order. It leaves out the values of variables that a step takes as arguments, and what
-initialisers were given: they are arguments too, or spent. Names are in it.
+in one order. It leaves out the values of variables that a step takes as arguments, and which
+initialisers they came from: those are spent. Names are in it.
 
 Code can read what no attribute tells, so only objects and functions of Keras itself are spelled
 out. A model with anything else in it (a layer, loss or metric of one's own) has no likeness, and
@@ -201,9 +201,10 @@ class _Spelling:
             self.add(cell.cell_contents)
 
     def _spell_object(self, thing: Any) -> None:
-        self.words.append(type(thing))
         if isinstance(thing, keras.initializers.Initializer):
+            self.words.append(keras.initializers.Initializer)  # it is spent, whichever it was
             return
+        self.words.append(type(thing))
         left_out = _LEFT_BY_FIT | _NOT_READ if isinstance(thing, keras.Model) else _NOT_READ
         read = ((n, v) for n, v in vars(thing).items() if n not in left_out)
         numbers = NUMBERS.get(type(thing))

@@ -10,7 +10,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import replace
 
 from .buckets import Bucket, buckets
-from .choice import Form, best_effort, effort_for, has_room, in_stacks, may_idle
+from .choice import Form, best_effort, effort_for, has_room, in_stacks, may_idle, most_lanes
 from .costs import least_seconds, seconds_together
 from .grouping import grouped
 from .lifting.families import Families, Family
@@ -100,24 +100,31 @@ class Stacks:
             each = bytes_of(family, alike[0])
             formed = in_stacks(alike, each, Form("stacked", 1, effort, True), self._room)
             new = [
-                Part(self._as_there(form, family, some, each), family, some, each)
+                Part(self._as_others(form, family, some, each, len(formed)), family, some, each)
                 for form, some in formed
             ]
             parts += new or self._own.of_alike(alike)
         return parts
 
-    def _as_there(self, form: Form, family: Family, group: _Group, each: float) -> Form:
-        """That form, with the lanes of a program that is there where few would be idle."""
+    def _as_others(
+        self, form: Form, family: Family, group: _Group, each: float, n_parts: int
+    ) -> Form:
+        """That form, with the lanes of a program that is there where few would be idle.
+
+        Or with as many as there can be, where the group is one of several: others will have them.
+        """
         lanes = form.lanes
-        there = [
-            shape.lanes
-            for shape in self._shapes.of(family.structure.key)
-            if shape.effort is form.effort
-            and lanes <= shape.lanes
-            and has_room(group[0], shape.lanes * each, self._room)
-            and may_idle(family.structure, group[0], shape.lanes - lanes)
+        known = self._shapes.of(family.structure.key)
+        there = [shape.lanes for shape in known if shape.effort is form.effort]
+        others = there if n_parts == 1 else [*there, most_lanes()]
+        can_be_had = [
+            other
+            for other in others
+            if lanes <= other
+            and has_room(group[0], other * each, self._room)
+            and may_idle(family.structure, group[0], (other - lanes) * n_parts)
         ]
-        return replace(form, lanes=min(there, default=lanes))
+        return replace(form, lanes=min(can_be_had, default=lanes))
 
     def _among_others(self, member: Member) -> list[Part]:
         """A lone fit in a lane of a program that is there."""

@@ -22,7 +22,7 @@ from .ambient import NOTHING, Scopes
 from .tasks import FIT, PREDICT, Task, current_task, frames
 
 MOST_AT_ONCE = 4096  # threads; systems have limits of their own
-MANY = 64  # fits that wait, which the device can train while further tasks are started
+MANY = 96  # fits that wait, which the device can train while further tasks are started
 _PATIENCE = 10.0  # seconds until a scheduler goes on beside another one of this process
 
 # The scheduler whose tasks the process-wide state belongs to. Not a lock: an interrupt between a

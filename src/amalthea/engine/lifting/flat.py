@@ -51,11 +51,15 @@ class NotWoven(Exception):
 
 @dataclass(frozen=True, eq=False)
 class Number:
-    """A scalar that is written into a program, or an array of a few of them."""
+    """A scalar that is written into a program, or an array of a few of them.
+
+    ``varies``: other programs of this form are known to have others in its place.
+    """
 
     value: Any
     dtype: Any
     weak: bool
+    varies: bool = False
 
     @cached_property
     def key(self) -> tuple[Any, ...]:
@@ -144,7 +148,9 @@ class Flat:
             if new.keys().isdisjoint(places):
                 return atoms
             return tuple(
-                replace(atom, value=new[at]) if isinstance(atom, Number) and at in new else atom
+                replace(atom, value=new[at], varies=True)
+                if isinstance(atom, Number) and at in new
+                else atom
                 for atom, at in zip(atoms, places, strict=True)
             )
 

@@ -159,7 +159,7 @@ class _Weaver:
     def _input(self, atoms: dict[int, Any], shape: tuple[int, ...]) -> Value:
         """For each variant what it takes, with that shape."""
         numbers = [atom for atom in atoms.values() if isinstance(atom, Number)]
-        if len(numbers) == len(atoms) and len({number.key for number in numbers}) > 1:
+        if len(numbers) == len(atoms) and _may_differ(numbers):
             if len({np.shape(number.value) for number in numbers}) == 1:
                 return self._numbers(dict(zip(atoms, numbers, strict=True)))
         return self._one_of({v: self._source(v, atom) for v, atom in atoms.items()}, shape)
@@ -187,6 +187,11 @@ class _Weaver:
                 vector[variant] = values[place]
             scalars.append(self._graph.number(tuple(vector), some.dtype))
         return self._graph.array_of(scalars, np.shape(some.value), some.dtype)
+
+
+def _may_differ(numbers: Sequence[Number]) -> bool:
+    """Whether they do, or would in another search: then one program serves both."""
+    return any(number.varies for number in numbers) or len({number.key for number in numbers}) > 1
 
 
 def _by_shapes(joint: Joint) -> list[Joint]:
