@@ -15,9 +15,11 @@ import keras
 import numpy as np
 import pytest
 
+from amalthea.engine.choice import most_lanes
 from amalthea.engine.forms import Engine, _known, forget_programs
 from amalthea.engine.requests import FitRequest, PredictRequest
 from amalthea.engine.rows import Rows
+from amalthea.engine.seeding import seeded
 from test_conformance import EPOCHS, SEED, N, by_keras
 
 L = keras.layers
@@ -190,6 +192,41 @@ def test_widths_of_layers_share_a_program(name: str) -> None:
         pytest.skip("cuDNN trains one LSTM at a time")
     make, rows = LAYERS[name]
     assert_trained_together_as_by_keras(twice([(lambda n=n: make(n), rows, {}) for n in (2, 5)]))
+
+
+@pytest.mark.parametrize("name", ["rate", "penalty", "norm"])
+def test_a_number_that_is_constant_in_a_wave_is_an_input_once_it_was_seen_to_vary(
+    name: str,
+) -> None:
+    """A large grid comes in waves, in each of which the slowest of its hyperparameters is one."""
+    forget_programs()
+    engine = Engine(form="stacked")
+    compiled = []
+    for value in (0.15, 0.3, 0.35, 0.45, 0.6):
+        before = engine.compilations
+        wave = []
+        for units in (3, 5):
+            with seeded(SEED):  # so that layers have the names that they have in a search
+                wave.append(build(units=units, **{name: value}))
+        engine.train([request(model, TABLE) for model in wave])
+        compiled.append(engine.compilations - before)
+        for model, units in zip(wave, (3, 5), strict=True):
+            theirs = build(units=units, **{name: value})
+            keras_fit(theirs, TABLE)
+            for one, other in zip(model.get_weights(), theirs.get_weights(), strict=True):
+                np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+    assert compiled == [1, 1, 0, 0, 0]
+
+
+def test_parts_of_one_group_have_the_lanes_that_others_will_have() -> None:
+    """So that the waves of a large search, which are cut into unlike parts, share a program."""
+    forget_programs()
+    engine, most = Engine(form="stacked"), most_lanes()
+    model = build()
+    for n_fits in (most + 1, most, 2 * most - 1):
+        before = engine.compilations
+        engine.train([request(model, TABLE, epochs=1) for _ in range(n_fits)])
+        assert engine.compilations - before == (n_fits == most + 1)
 
 
 def test_batch_sizes_share_a_program() -> None:

@@ -10,9 +10,13 @@ import keras
 import numpy as np
 import pytest
 
+from amalthea.engine import structures
 from amalthea.engine.likeness import likeness
+from amalthea.engine.requests import FitRequest
+from amalthea.engine.rows import Rows
 from amalthea.engine.seeding import seeded
 from amalthea.engine.steps import variables_of
+from amalthea.engine.structures import Structures
 from test_conformance import MODELS, OPTIMIZERS
 
 L = keras.layers
@@ -163,6 +167,30 @@ DIFFERENT: dict[str, Callable[[], keras.Model]] = {
 @pytest.mark.parametrize("name", DIFFERENT)
 def test_whatever_tracing_sees_makes_a_difference(name: str) -> None:
     assert spelled(DIFFERENT[name]) != spelled(changed(lambda model: None))
+
+
+INITIALISERS = ["zeros", "he_normal", "lecun_uniform", keras.initializers.RandomNormal(0.0, 0.1)]
+
+
+@pytest.mark.parametrize("initialiser", INITIALISERS, ids=str)
+def test_which_initialiser_it_was_makes_none(initialiser: Any) -> None:
+    """The weights are arguments of a step, and what they came from is spent."""
+    other = spelled(lambda: plain(kernel_initializer=initialiser, bias_initializer="ones"))
+    assert other == spelled(plain)
+
+
+def test_models_of_several_initialisers_are_traced_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    traced: list[Any] = []
+    trace = structures.trace
+    monkeypatch.setattr(structures, "trace", lambda *given: traced.append(given) or trace(*given))
+    rows, known = Rows(np.zeros((6, 4), "float32"), np.zeros((6, 1), "float32")), Structures()
+    for initialiser in INITIALISERS:
+        with seeded(0):
+            model = plain(kernel_initializer=initialiser)
+            model.compile("adam", loss="mse")
+        request = FitRequest(model, rows, 0, 1, batch_size=3)
+        known.of_fit(request, known.likeness_of(request, {}))
+    assert len(traced) == 1
 
 
 def swap_call(model: keras.Model) -> None:

@@ -17,6 +17,7 @@ from amalthea.engine.members import Member
 from amalthea.engine.part import Part
 from amalthea.engine.parts import Cutting
 from amalthea.engine.rows import Rows
+from amalthea.engine.terms import Terms
 from amalthea.engine.training import Training
 from test_lifts import GRIDS, HELD, TABLE, assert_same, build, keras_fit, request
 
@@ -68,7 +69,8 @@ def parts(widths: Sequence[int], epochs: int, **settings: Any) -> list[Part]:
     members = [Member(one, *_known.structures.of_fit(one, None)) for one in requests]
     for member in members:
         object.__setattr__(member.structure, "steady", True)
-    return Cutting(_known.families, _known.shapes, None, 1e12, False).parts(members)
+    terms = Terms(_known.families, _known.shapes, None, 1e12, False)
+    return Cutting(terms).parts(members)
 
 
 def test_what_a_size_costs_in_vain_is_weighed_against_a_program_more() -> None:

@@ -21,7 +21,7 @@ from .costs import epochs_left, seconds_of, seconds_to_prepare, work_of_epoch
 from .grouping import grouped
 from .members import Member
 
-_Group = list[Member]
+Group = list[Member]
 _Shapes = tuple[tuple[int, ...], ...]
 
 
@@ -34,7 +34,7 @@ class Bucket:
     ``n_epochs`` are those of all members, ``n_calls`` how often the operations are called for them.
     """
 
-    groups: tuple[_Group, ...]
+    groups: tuple[Group, ...]
     room: _Shapes
     once: float
     each: float
@@ -44,7 +44,7 @@ class Bucket:
     stacked: bool
 
     @property
-    def members(self) -> _Group:
+    def members(self) -> Group:
         return [member for group in self.groups for member in group]
 
     @property
@@ -77,7 +77,7 @@ class Bucket:
         )
 
 
-def buckets(groups: Sequence[_Group], stacked: bool) -> list[Bucket]:
+def buckets(groups: Sequence[Group], stacked: bool) -> list[Bucket]:
     """Groups of one skeleton each, with those that should share a program.
 
     They are ``stacked`` in it, or take turns.
@@ -88,7 +88,7 @@ def buckets(groups: Sequence[_Group], stacked: bool) -> list[Bucket]:
     return found
 
 
-def _alone(group: _Group, stacked: bool) -> Bucket:
+def _alone(group: Group, stacked: bool) -> Bucket:
     room = _shapes(group[0])
     seconds = seconds_of(work_of_epoch(group[0].structure, group[0]))
     # Whole and short batches are one step.

@@ -6,30 +6,17 @@ from collections.abc import Hashable
 
 from .choice import choose_forms
 from .grouping import grouped
-from .lifting.families import Families, Family, skeleton
+from .lifting.families import Family, skeleton
 from .members import Member
 from .part import Part, bytes_of
+from .terms import Terms
 
 
 class OwnPrograms:
-    """Cuts members without weaving models of different shapes.
+    """Cuts members without weaving models of different shapes."""
 
-    Parameters
-    ----------
-    families : Families
-    forced : {"stacked", "loop", "steps"} or None
-        None chooses.
-    room : float
-        Bytes that programs and data may take on the device.
-    to_the_bit : bool
-        Only what gives Keras's own numbers, unless a form is forced.
-    """
-
-    def __init__(
-        self, families: Families, forced: str | None, room: float, to_the_bit: bool
-    ) -> None:
-        self._families, self._forced = families, forced
-        self._room, self._to_the_bit = room, to_the_bit
+    def __init__(self, terms: Terms) -> None:
+        self._terms = terms
 
     def of_equal(self, members: list[Member]) -> list[Part]:
         """Members of any structures, each structure just as it was traced."""
@@ -42,14 +29,14 @@ class OwnPrograms:
         """Members that may be woven, with those that differ from them in scalars alone."""
         parts = []
         for alike in grouped(members, lambda member: (_size(member), skeleton(member.structure))):
-            family = self._families.of([member.structure for member in alike])
+            family = self._terms.families.of([member.structure for member in alike])
             parts += self.of_equal(alike) if family is None else self._formed(family, alike)
         return parts
 
     def _formed(self, family: Family, members: list[Member]) -> list[Part]:
-        each = bytes_of(family, members[0])
+        each, terms = bytes_of(family, members[0]), self._terms
         formed = choose_forms(
-            family.structure, members, each, self._forced, self._room, self._to_the_bit
+            family.structure, members, each, terms.forced, terms.room, terms.to_the_bit
         )
         return [Part(form, family, some, each) for form, some in formed]
 

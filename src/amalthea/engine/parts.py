@@ -12,44 +12,22 @@ from dataclasses import replace
 
 from .choice import may_round, may_stack
 from .grouping import grouped
-from .lifting.families import Families, can_be_woven, frame, skeleton
+from .lifting.families import can_be_woven, frame, skeleton
 from .members import Member
 from .own_programs import OwnPrograms
 from .part import Part
-from .run_shapes import RunShapes
 from .stacks import Stacks
+from .terms import Terms
 from .trajectories import leads
 from .turns import Turns
 
 
 class Cutting:
-    """Cuts members of any structures and sizes into cohorts, each with its form.
+    """Cuts members of any structures and sizes into cohorts, each with its form."""
 
-    Parameters
-    ----------
-    families : Families
-    shapes : RunShapes
-        Of the programs that are there.
-    forced : {"stacked", "loop", "steps"} or None
-        None chooses.
-    room : float
-        Bytes that programs and data may take on the device.
-    to_the_bit : bool
-        Only what gives Keras's own numbers, unless a form is forced.
-    """
-
-    def __init__(
-        self,
-        families: Families,
-        shapes: RunShapes,
-        forced: str | None,
-        room: float,
-        to_the_bit: bool,
-    ) -> None:
-        self._forced, self._to_the_bit = forced, to_the_bit
-        self._own = OwnPrograms(families, forced, room, to_the_bit)
-        self._stacks = Stacks(families, shapes, self._own, room, forced == "stacked")
-        self._turns = Turns(families, shapes, self._own, forced is not None)
+    def __init__(self, terms: Terms) -> None:
+        self._terms, self._own = terms, OwnPrograms(terms)
+        self._stacks, self._turns = Stacks(terms, self._own), Turns(terms, self._own)
 
     def parts(self, members: Sequence[Member]) -> list[Part]:
         trained, followers = leads(members)
@@ -70,10 +48,10 @@ class Cutting:
         return parts
 
     def _may_be_woven(self, member: Member) -> bool:
-        free = may_round(member.structure, member, self._to_the_bit)
+        free = may_round(member.structure, member, self._terms.to_the_bit)
         return free and not member.needs_all_variables and can_be_woven(member.structure)
 
     def _may_stack(self, member: Member) -> bool:
-        if self._forced is not None:
-            return self._forced == "stacked"
+        if self._terms.forced is not None:
+            return self._terms.forced == "stacked"
         return may_stack(member.structure, member)

@@ -9,42 +9,28 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from dataclasses import replace
 
-from .buckets import Bucket, buckets
+from .buckets import Bucket, Group, buckets
 from .choice import Form, best_effort, effort_for, has_room, in_stacks, may_idle, most_lanes
 from .costs import least_seconds, seconds_together
 from .grouping import grouped
-from .lifting.families import Families, Family
+from .lifting.families import Family
 from .members import Member
 from .own_programs import OwnPrograms
 from .part import Part, bytes_of
-from .run_shapes import RunShapes
-
-_Group = list[Member]
+from .terms import Terms
 
 
 class Stacks:
     """Finds the programs that groups, each of one skeleton, are stacked in.
 
-    Parameters
-    ----------
-    families : Families
-    shapes : RunShapes
-        Of the programs that are there.
-    own : OwnPrograms
-        For those that share none.
-    room : float
-        Bytes that programs and data may take on the device.
-    forced : bool
-        Whether a lone fit has to be stacked too.
+    ``own`` is for those that share none.
     """
 
-    def __init__(
-        self, families: Families, shapes: RunShapes, own: OwnPrograms, room: float, forced: bool
-    ) -> None:
-        self._families, self._shapes, self._own = families, shapes, own
-        self._room, self._forced = room, forced
+    def __init__(self, terms: Terms, own: OwnPrograms) -> None:
+        self._families, self._shapes, self._own = terms.families, terms.shapes, own
+        self._room, self._has_to = terms.room, terms.forced == "stacked"
 
-    def parts(self, groups: Sequence[_Group]) -> list[Part]:
+    def parts(self, groups: Sequence[Group]) -> list[Part]:
         parts: list[Part] = []
         woven = [one for bucket in buckets(groups, stacked=True) for one in self._woven(bucket)]
         several = [bucket for bucket in woven if self._family(bucket.members) is not None]
@@ -53,7 +39,7 @@ class Stacks:
                 parts += self._own.of_alike(bucket.members)
         for group in self._cheapest(sorted(several, key=lambda bucket: bucket.each_of_room)):
             family = self._family(group)
-            if family is not None and (len(group) > 1 or self._forced):
+            if family is not None and (len(group) > 1 or self._has_to):
                 parts += self._stacked(family, group)
             else:
                 parts += self._among_others(group[0]) or self._own.of_alike(group)
@@ -65,7 +51,7 @@ class Stacks:
             return [bucket]
         return [one for half in bucket.halves() for one in self._woven(half)]
 
-    def _cheapest(self, ahead: list[Bucket]) -> list[_Group]:
+    def _cheapest(self, ahead: list[Bucket]) -> list[Group]:
         """Neighbours by size, woven together where that is expected to take less time."""
         together = [member for bucket in ahead for member in bucket.members]
         if len(ahead) < 2:
@@ -83,14 +69,14 @@ class Stacks:
             return [together]
         return apart
 
-    def _seconds(self, members: _Group) -> float:
+    def _seconds(self, members: Group) -> float:
         family = self._family(members)
         return seconds_together(family.structure, members) if family else float("inf")
 
-    def _family(self, members: _Group) -> Family | None:
+    def _family(self, members: Group) -> Family | None:
         return self._families.of([member.structure for member in members], one_step=True)
 
-    def _stacked(self, family: Family, group: _Group) -> list[Part]:
+    def _stacked(self, family: Family, group: Group) -> list[Part]:
         """Fits with equally many batches in a program; all these programs are one, if they can."""
         parts = []
         known = self._shapes.of(family.structure.key)
@@ -107,7 +93,7 @@ class Stacks:
         return parts
 
     def _as_others(
-        self, form: Form, family: Family, group: _Group, each: float, n_parts: int
+        self, form: Form, family: Family, group: Group, each: float, n_parts: int
     ) -> Form:
         """That form, with the lanes of a program that is there where few would be idle.
 

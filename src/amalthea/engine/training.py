@@ -26,6 +26,7 @@ from .members import Member, kind_of_member
 from .parts import Cutting
 from .plan import PlannedCohort
 from .requests import FitRequest, FitResult
+from .terms import Terms
 from .trajectories import way_of
 
 COMPILING_THREADS = 2
@@ -118,8 +119,8 @@ class Training:
                 self._number_of[member] = number
         if not self._to_the_bit:  # a fit alone is trained from its beginning
             self._go_on(self._number_of, pool)
-        cutting = Cutting(known.families, known.shapes, self._form, self._room, self._to_the_bit)
-        for part in cutting.parts(list(self._number_of)):
+        terms = Terms(known.families, known.shapes, self._form, self._room, self._to_the_bit)
+        for part in Cutting(terms).parts(list(self._number_of)):
             before = known.programs.compilations
             cohort = or_error(Cohort, part, tools)
             if isinstance(cohort, Exception):  # all fail with it

@@ -6,40 +6,29 @@ from collections.abc import Sequence
 
 import jax
 
-from .buckets import Bucket, buckets
+from .buckets import Bucket, Group, buckets
 from .choice import Form, best_effort, effort_for
 from .costs import seconds_in_turns, seconds_to_prepare, work_of_epoch
 from .effort import Effort
-from .lifting.families import Families, Family
+from .lifting.families import Family
 from .members import Member
 from .own_programs import OwnPrograms
 from .part import Part, bytes_of
-from .run_shapes import RunShapes
 from .structures import Structure
-
-_Group = list[Member]
+from .terms import Terms
 
 
 class Turns:
     """Finds the programs that groups, each of one skeleton, take turns in.
 
-    Parameters
-    ----------
-    families : Families
-    shapes : RunShapes
-        Of the programs that are there.
-    own : OwnPrograms
-        For those that share none.
-    forced : bool
-        Whether the form is the user's choice.
+    ``own`` is for those that share none.
     """
 
-    def __init__(
-        self, families: Families, shapes: RunShapes, own: OwnPrograms, forced: bool
-    ) -> None:
-        self._families, self._shapes, self._own, self._forced = families, shapes, own, forced
+    def __init__(self, terms: Terms, own: OwnPrograms) -> None:
+        self._families, self._shapes, self._own = terms.families, terms.shapes, own
+        self._may_choose = terms.forced is None
 
-    def parts(self, groups: Sequence[_Group]) -> list[Part]:
+    def parts(self, groups: Sequence[Group]) -> list[Part]:
         parts: list[Part] = []
         new = []
         for group in groups:
@@ -53,11 +42,11 @@ class Turns:
             parts += self._in_a_new_program(bucket)
         return parts
 
-    def _may_share(self, group: _Group) -> bool:
+    def _may_share(self, group: Group) -> bool:
         work = work_of_epoch(group[0].structure, group[0])
-        return not self._forced and not work.convolves and jax.default_backend() == "cpu"
+        return self._may_choose and not work.convolves and jax.default_backend() == "cpu"
 
-    def _in_a_program_that_is_there(self, group: _Group) -> list[Part]:
+    def _in_a_program_that_is_there(self, group: Group) -> list[Part]:
         """None, if what it computes in vain takes longer than to prepare another."""
         structures = [member.structure for member in group]
 
@@ -81,16 +70,16 @@ class Turns:
             return [part for group in bucket.groups for part in self._own.of_alike(group)]
         return self._one_by_one(family, bucket.members)
 
-    def _one_by_one(self, family: Family, members: _Group) -> list[Part]:
+    def _one_by_one(self, family: Family, members: Group) -> list[Part]:
         form = Form("loop", 1, self._effort(family, members), True)
         each = bytes_of(family, members[0])
         return [Part(form, family, [member], each) for member in members]
 
-    def _effort(self, family: Family, members: _Group) -> Effort:
+    def _effort(self, family: Family, members: Group) -> Effort:
         known = self._shapes.of(family.structure.key, stacked=False)
         return best_effort(effort_for(family.structure, members), known)
 
 
-def _seconds(structure: Structure, members: _Group) -> float:
+def _seconds(structure: Structure, members: Group) -> float:
     """What they take in a program that is yet to be prepared."""
     return seconds_in_turns(structure, members, effort_for(structure, members))
