@@ -11,7 +11,6 @@ from .choice import Form, best_effort, effort_for
 from .costs import seconds_in_turns, seconds_to_prepare, work_of_epoch
 from .effort import Effort
 from .lifting.families import Family
-from .members import Member
 from .own_programs import OwnPrograms
 from .part import Part, bytes_of
 from .structures import Structure
