@@ -10,7 +10,7 @@ is_usable = -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11)
 first_usable = $(shell for p in $(1); do "$$p" $(is_usable) && { echo "$$p"; break; }; done)
 PYTHON ?= $(call first_usable,python3.13 python3.12 python3.11 python3)
 PYTHON_OLDEST ?= $(call first_usable,python3.11 python3.12 python3.13 python3)
-PYTHON_NEWEST ?= $(call first_usable,python3.14 python3.13 python3.12 python3)
+PYTHON_NEWEST ?= $(call first_usable,python3.14 python3.13 python3.12)
 
 VENV := .venv
 VENV_OLDEST := .venv-oldest
@@ -72,6 +72,7 @@ test-oldest: $(STAMP_OLDEST)  ## run the quick tests on the oldest versions supp
 	$(PY_OLDEST) -m pytest $(PYTEST_ARGS_OLDEST)
 
 test-newest:  ## run all tests on the newest versions there are (PYTHON_NEWEST=/path/to/python3.13)
+	@test -n "$(PYTHON_NEWEST)" || { echo 'The newest versions want Python 3.12: make PYTHON_NEWEST=/path/to/python3.13 test-newest' >&2; exit 1; }
 	$(call make_venv,$(VENV_NEWEST),$(PYTHON_NEWEST),PYTHON_NEWEST)
 	@$(VENV_NEWEST)/bin/python $(PIP_INSTALL) --upgrade --upgrade-strategy eager -e '.[test]'
 	$(VENV_NEWEST)/bin/python -m pytest $(PYTEST_ARGS)

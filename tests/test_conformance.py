@@ -10,6 +10,7 @@ import functools
 import sys
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -17,14 +18,17 @@ import jax.extend
 import keras
 import numpy as np
 import pytest
+from jax.experimental import io_callback
 from jax.interpreters import mlir
 
 import amalthea
 from amalthea.engine.forms import Engine, forget_programs
+from amalthea.engine.lifting.families import can_be_woven
 from amalthea.engine.obstacles import why_not_compiled
 from amalthea.engine.requests import FitRequest, PredictRequest
 from amalthea.engine.rows import Rows
 from amalthea.engine.steadiness import is_steady
+from amalthea.engine.structures import Structures
 from amalthea.errors import KerasFitWarning
 
 L = keras.layers
@@ -589,16 +593,29 @@ doubled.defvjp(lambda x: (doubled(x), None), lambda _, gradient: (2 * gradient,)
 
 
 @pytest.mark.parametrize("form", [None, "stacked"])
-def test_what_cannot_be_mapped_is_trained_one_by_one(form: str | None) -> None:
+def test_what_cannot_be_mapped_is_trained_one_by_one(
+    form: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rows = data_for(table)
 
     def build() -> keras.Model:
         return chain(L.Dense(4, activation=doubled))
 
+    # As an LSTM of cuDNN is, whose layer is one of Keras's.
+    of_fit = Structures.of_fit
+
+    def steady(*given: Any, **named: Any) -> Any:
+        structure, state = of_fit(*given, **named)
+        assert structure.train.work(BATCH, BATCH).one_by_one
+        assert not can_be_woven(structure)
+        return replace(structure, steady=True), state
+
+    monkeypatch.setattr(Structures, "of_fit", steady)
+    monkeypatch.setattr("amalthea.engine.parts.may_stack", lambda structure, member: True)
     models = [seeded_model(build, OPTIMIZERS["Adam"]) for _ in range(3)]
     requests = [request_for(model, rows, SEED + n) for n, model in enumerate(models)]
     results = train(requests, form)
-    assert {result.form for result in results} == {EXACT_FORM}
+    assert {result.form for result in results} == {"loop"}
     for n, model in enumerate(models):
         theirs = seeded_model(build, OPTIMIZERS["Adam"])
         by_keras(theirs, rows, SEED + n)
@@ -606,6 +623,49 @@ def test_what_cannot_be_mapped_is_trained_one_by_one(form: str | None) -> None:
     predicted = Engine().predict([PredictRequest(model, rows.x, batch_size=25) for model in models])
     for model, ours in zip(models, predicted, strict=True):
         np.testing.assert_allclose(ours, model.predict(rows.x, verbose=0), rtol=1e-5, atol=1e-6)
+
+
+def ordered(x: Any) -> Any:
+    """What JAX refuses to map by another error than that it is not implemented."""
+    like = jax.ShapeDtypeStruct(x.shape, x.dtype)
+    return x + io_callback(np.asarray, like, jax.lax.stop_gradient(x), ordered=True)
+
+
+REFUSING: dict[str, Any] = {
+    "no inputs": lambda x: jax.lax.platform_dependent(x, cpu=lambda x: x, default=lambda x: x),
+    "an ordered callback": ordered,
+}
+
+
+@pytest.mark.parametrize("kind", REFUSING)
+def test_whatever_a_model_calls_is_trained(kind: str) -> None:
+    rows = data_for(table)
+
+    def build() -> keras.Model:
+        return chain(L.Dense(4, activation=REFUSING[kind]))
+
+    ours, theirs = (seeded_model(build, OPTIMIZERS["Adam"]) for _ in range(2))
+    train([request_for(ours, rows)])
+    by_keras(theirs, rows)
+    assert_equal(ours, theirs)
+
+
+@pytest.mark.filterwarnings("ignore:Explicitly requested dtype:UserWarning")  # of the metric
+def test_a_metric_that_takes_a_diagonal_is_computed() -> None:
+    rows = data_for(table)
+    metrics = lambda: [keras.metrics.OneHotMeanIoU(3, name="iou")]  # noqa: E731
+    hot = Rows(rows.x, np.eye(3, dtype="float32")[rows.y])
+    ours, theirs = (
+        seeded_model(
+            MODELS["dense"][0],
+            OPTIMIZERS["Adam"],
+            loss="categorical_crossentropy",
+            metrics=metrics(),
+        )
+        for _ in range(2)
+    )
+    (result,) = train([request_for(ours, hot)])
+    assert_same_history(result, by_keras(theirs, hot))
 
 
 @pytest.mark.parametrize(
@@ -706,21 +766,26 @@ def test_the_rest_of_a_cohort_moves_into_a_smaller_program(monkeypatch: Any) -> 
         assert_equal(model, theirs)
 
 
+@pytest.mark.parametrize("hook", ["on_epoch_begin", "on_test_begin", "on_test_end", "on_epoch_end"])
 @pytest.mark.parametrize("form", COMPILED)
-def test_a_model_that_fails_while_it_trains_can_still_be_used(form: str) -> None:
+def test_a_model_that_fails_while_it_trains_can_still_be_used(form: str, hook: str) -> None:
     """Programs consume states, but never the arrays of a model."""
+    calls: list[Any] = []
 
-    class Fails(keras.callbacks.Callback):
-        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+    def fail(*given: Any, **named: Any) -> None:
+        calls.append(given)
+        if len(calls) > 2:  # both models are past their first epoch
             raise ValueError("no more")
 
+    Fails = type("Fails", (keras.callbacks.Callback,), {hook: fail})
     rows = data_for(table)
     models = [seeded_model(MODELS["dense"][0], OPTIMIZERS["Adam"]) for _ in range(2)]
     before = [variable.value for model in models for variable in model.variables]
-    requests = [request_for(model, rows, callbacks=[Fails()]) for model in models]
+    requests = [request_for(model, rows, callbacks=[Fails()], validation=rows) for model in models]
     failures = Engine(form=form).train(requests)
     assert all(isinstance(failure, ValueError) for failure in failures)
-    assert not any(array.is_deleted() for array in before)
+    after = [variable.value for model in models for variable in model.variables]
+    assert not any(array.is_deleted() for array in [*before, *after])
     for model in models:
         assert np.isfinite(model.predict(rows.x, verbose=0)).all()
 

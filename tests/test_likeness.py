@@ -172,7 +172,7 @@ def test_whatever_tracing_sees_makes_a_difference(name: str) -> None:
 INITIALISERS = ["zeros", "he_normal", "lecun_uniform", keras.initializers.RandomNormal(0.0, 0.1)]
 
 
-@pytest.mark.parametrize("initialiser", INITIALISERS, ids=str)
+@pytest.mark.parametrize("initialiser", INITIALISERS, ids=["zeros", "he", "lecun", "normal"])
 def test_which_initialiser_it_was_makes_none(initialiser: Any) -> None:
     """The weights are arguments of a step, and what they came from is spent."""
     other = spelled(lambda: plain(kernel_initializer=initialiser, bias_initializer="ones"))

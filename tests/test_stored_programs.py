@@ -176,6 +176,21 @@ def test_a_program_that_cannot_be_run_is_compiled_after_all(
         np.testing.assert_array_equal(program(X)["doubled"], 2 * X)
 
 
+def test_what_it_consumed_before_it_broke_is_given_to_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(x: Any) -> Any:
+        if isinstance(x, jax.Array):
+            x.delete()
+        raise jax.errors.JaxRuntimeError("NOT_FOUND: a function")
+
+    stored = StoredPrograms(tmp_path)
+    Programs(stored=stored).prepare(("double",), double, X, consumes=True).result()
+    monkeypatch.setattr("amalthea.engine.stored_programs._load", lambda *a, **k: broken)
+    program = Programs(stored=stored).prepare(("double",), double, X, consumes=True).result()
+    np.testing.assert_array_equal(program(jax.numpy.asarray(X))["doubled"], 2 * X)
+
+
 @pytest.mark.parametrize(
     ("asked", "folder"),
     [("0", None), ("", "user"), ("/mine", "/mine/programs"), ("~/mine", "/home/me/mine/programs")],

@@ -21,7 +21,7 @@ from .part import Part
 from .reached import point
 from .requests import FitResult
 from .runs import Run, Side
-from .steps import Address, State, in_numpy
+from .steps import Address, State, as_copies
 
 Outcome = FitResult | Exception
 
@@ -121,7 +121,7 @@ class Cohort:
             self._lanes: Lanes = Stacked(places, self._common)
         else:
             self._lanes = Lone(*places)
-            states = list(map(in_numpy, states))  # whose arrays are the model's
+            states = list(map(as_copies, states))  # the arrays are the model's
         self._state = self._lanes.join(states)
 
     def _sides(self) -> tuple[Side, Side | None]:
@@ -164,7 +164,10 @@ class Cohort:
     def _epoch(self) -> None:
         assert self._train is not None
         self._let_each(lambda member: member.begin_epoch(self._look(member)))
-        before = self._begun()
+        if not self._here:  # all have failed
+            return
+        repeats = any(member.may_stop_within_epoch for member in self._here)
+        before = self._begun(keeping=repeats or self._is_in_model)
         self._state, logs, losses = self._train(before, self._orders(self._seats))
         logs_of = self._break_off(before, EpochLogs(logs, self._lanes), losses)
         held = self._validate()
@@ -175,10 +178,18 @@ class Cohort:
 
         self._let_each(end_epoch)
 
-    def _begun(self) -> State:
-        """The state, with metrics as they are at the beginning of an epoch, for a program."""
+    @property
+    def _is_in_model(self) -> bool:
+        """Whether a model has the arrays of the state, for callbacks that look at it."""
+        return any(member.needs_all_variables for member in self._here)
+
+    def _begun(self, keeping: bool) -> State:
+        """The state, with metrics as they are at the beginning of an epoch, for a program.
+
+        With ``keeping`` it is there afterwards too.
+        """
         state = self._state._replace(metrics=self._structure.no_metrics)
-        return in_numpy(state) if any(member.keeps_state for member in self._here) else state
+        return as_copies(state) if keeping and self.form.name != "stacked" else state
 
     def _orders(self, seats: Sequence[Member], ahead: int = 0) -> list[np.ndarray]:
         """The rows of each, so many epochs ahead; fits with the same seed take them alike."""
@@ -200,8 +211,10 @@ class Cohort:
         if self._test is None or not any(member.validates for member in self._here):
             return None
         self._let_each(lambda member: member.begin_validation(self._look(member)))
+        if not self._here:
+            return None
         rows = [np.arange(len(seat.request.validation or ())) for seat in self._seats]
-        self._state, logs, _ = self._test(self._begun(), rows)
+        self._state, logs, _ = self._test(self._begun(keeping=self._is_in_model), rows)
         held = EpochLogs(logs, self._lanes)
         self._let_each(
             lambda member: member.end_validation(self._look(member), held, self._lane[member])

@@ -69,8 +69,7 @@ class Samples:
         self._explained = None
         if len(self._traced) == 1 or not self._differ_in_scalars():
             return step
-        self._explained, scalars = self._explain_all(), _scalars(step)
-        return step.with_numbers({place: scalars[place] for place in self._explained})
+        return step.where_vary(self._varying())
 
     def of(self, numbers: Numbers) -> TracedStep | None:
         """The step of a model with these numbers; None where it has to be traced."""
@@ -107,11 +106,13 @@ class Samples:
 
     def _explain_all(self) -> dict[int, list[_Explanation]]:
         """How each scalar that varies comes from the numbers."""
+        return {place: self._explain(column) for place, column in self._varying().items()}
+
+    def _varying(self) -> dict[int, tuple[Any, ...]]:
+        """By its place what a scalar is in each step, where that is not always the same."""
         columns = zip(*map(_scalars, self._traced.values()), strict=True)
         return {
-            place: self._explain(column)
-            for place, column in enumerate(columns)
-            if len(set(map(_raw, column))) > 1
+            place: column for place, column in enumerate(columns) if len(set(map(_raw, column))) > 1
         }
 
     def _explain(self, values: Sequence[Any]) -> list[_Explanation]:

@@ -143,8 +143,8 @@ class Member:
         return state
 
     @property
-    def keeps_state(self) -> bool:
-        """Whether the state before an epoch is still looked at after it."""
+    def may_stop_within_epoch(self) -> bool:
+        """Whether an epoch may have to be repeated up to some batch."""
         return False
 
     def begin_epoch(self, look: Look) -> Change:
@@ -288,7 +288,7 @@ class SeenByStandIn(_WithCallbacks):
         return Change(rate=self._model.optimizer.new_rate())
 
     @property
-    def keeps_state(self) -> bool:
+    def may_stop_within_epoch(self) -> bool:
         return bool(self._stops_at_nan)
 
     def begin_validation(self, look: Look) -> Change:
@@ -318,7 +318,6 @@ class SeenByModel(_WithCallbacks):
     """Any callbacks: the model itself has the state while they run."""
 
     needs_all_variables = True
-    keeps_state = True  # the model has its arrays
 
     def __init__(self, request: FitRequest, structure: Structure, state: State) -> None:
         super().__init__(request, structure, state, request.model)

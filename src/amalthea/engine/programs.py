@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, replace
 from functools import partial
@@ -24,7 +24,7 @@ from jax.extend.core import jaxpr_as_fun
 from .effort import Effort
 from .lifting.flat import Flat, NotWoven, flatten
 from .recent import keep
-from .steps import Address
+from .steps import Address, as_copies
 from .stored_programs import StoredPrograms
 from .work import Work, work_of
 
@@ -74,6 +74,12 @@ class TracedStep:
         flat, result = self.flat.with_numbers(new), jax.tree.structure(self.result_like)
         key = _digest(flat.key, self._around)
         return replace(self, key=key, flat=flat, _call=_as_step(flat, result))
+
+    def where_vary(self, places: Collection[int]) -> TracedStep:
+        """The same, with those scalars marked as such that vary."""
+        assert self.flat is not None
+        numbers = self.flat.numbers
+        return replace(self, flat=self.flat.with_numbers({n: numbers[n].value for n in places}))
 
 
 def trace(function: Callable[..., Any], *arguments: Any) -> TracedStep:
@@ -216,7 +222,8 @@ class _Read:
         if self._has_run:
             return self._program(*arguments)
         try:
-            result = jax.block_until_ready(self._program(*arguments))
+            first, *others = arguments  # the first may be consumed, and is needed once more then
+            result = jax.block_until_ready(self._program(as_copies(first), *others))
         except jax.errors.JaxRuntimeError:
             self._program = self._compile_it()
             result = self._program(*arguments)

@@ -23,12 +23,12 @@ from .terms import Terms
 class Stacks:
     """Finds the programs that groups, each of one skeleton, are stacked in.
 
-    ``own`` is for those that share none.
+    ``own`` is for those that share none. Where stacks are the user's choice, a lone fit is one.
     """
 
     def __init__(self, terms: Terms, own: OwnPrograms) -> None:
         self._families, self._shapes, self._own = terms.families, terms.shapes, own
-        self._room, self._has_to = terms.room, terms.forced == "stacked"
+        self._room, self._stacks_lone_fits = terms.room, terms.forced == "stacked"
 
     def parts(self, groups: Sequence[Group]) -> list[Part]:
         parts: list[Part] = []
@@ -39,7 +39,7 @@ class Stacks:
                 parts += self._own.of_alike(bucket.members)
         for group in self._cheapest(sorted(several, key=lambda bucket: bucket.each_of_room)):
             family = self._family(group)
-            if family is not None and (len(group) > 1 or self._has_to):
+            if family is not None and (len(group) > 1 or self._stacks_lone_fits):
                 parts += self._stacked(family, group)
             else:
                 parts += self._among_others(group[0]) or self._own.of_alike(group)
@@ -85,32 +85,31 @@ class Stacks:
         for alike in sorted(grouped(group, _batches), key=lambda some: _batches(some[0])[0])[::-1]:
             each = bytes_of(family, alike[0])
             formed = in_stacks(alike, each, Form("stacked", 1, effort, True), self._room)
-            new = [
-                Part(self._as_others(form, family, some, each, len(formed)), family, some, each)
-                for form, some in formed
-            ]
-            parts += new or self._own.of_alike(alike)
+            if not formed:
+                parts += self._own.of_alike(alike)
+                continue
+            form = self._as_others([form for form, _ in formed], family, alike, each)
+            parts += [Part(form, family, some, each) for _, some in formed]
         return parts
 
-    def _as_others(
-        self, form: Form, family: Family, group: Group, each: float, n_parts: int
-    ) -> Form:
-        """That form, with the lanes of a program that is there where few would be idle.
+    def _as_others(self, forms: Sequence[Form], family: Family, group: Group, each: float) -> Form:
+        """One form for all parts of a group, with the lanes of a program that is there.
 
-        Or with as many as there can be, where the group is one of several: others will have them.
+        Or, of a group that is cut into parts, with as many lanes as there can be: later parts will
+        have them. But not where too much would be computed in vain.
         """
-        lanes = form.lanes
+        form = max(forms, key=lambda form: form.lanes)
         known = self._shapes.of(family.structure.key)
         there = [shape.lanes for shape in known if shape.effort is form.effort]
-        others = there if n_parts == 1 else [*there, most_lanes()]
+        others = there if len(forms) == 1 else [*there, most_lanes()]
         can_be_had = [
-            other
-            for other in others
-            if lanes <= other
-            and has_room(group[0], other * each, self._room)
-            and may_idle(family.structure, group[0], (other - lanes) * n_parts)
+            lanes
+            for lanes in others
+            if lanes >= form.lanes
+            and has_room(group[0], lanes * each, self._room)
+            and may_idle(family.structure, group[0], (lanes - form.lanes) * len(forms))
         ]
-        return replace(form, lanes=min(can_be_had, default=lanes))
+        return replace(form, lanes=min(can_be_had, default=form.lanes))
 
     def _among_others(self, member: Member) -> list[Part]:
         """A lone fit in a lane of a program that is there."""

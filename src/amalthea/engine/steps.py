@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import keras
 import numpy as np
 
@@ -30,10 +31,13 @@ class State(NamedTuple):
     settings: Sequence[Any] = ()
 
 
-def in_numpy(state: State) -> State:
-    """The same values in arrays that no program consumes."""
-    values: State = jax.tree.map(np.asarray, state)
-    return values
+def as_copies(arrays: Any) -> Any:
+    """The same values in other arrays, for a program that consumes what it is given.
+
+    On a CPU they are views of NumPy's, which no program consumes.
+    """
+    copy = np.asarray if jax.default_backend() == "cpu" else jnp.copy
+    return jax.tree.map(copy, arrays)
 
 
 def variables_of(model: keras.Model) -> list[list[keras.Variable]]:

@@ -14,10 +14,10 @@ from jax.extend.core import primitives
 _HALVES = ("bfloat16", "float16")
 _NOT_PLAIN = frozenset({"dot_general", "conv_general_dilated"})
 _BYTES_OF_HALF = 2
-# Whether JAX can map a primitive over fits: it can all of its own, and others are tried.
-_can_be_mapped: dict[str, bool] = {
-    primitive.name: True for primitive in vars(primitives).values() if hasattr(primitive, "name")
-}
+# JAX can map these over fits; others are tried.
+_MAPPED = frozenset(
+    primitive.name for primitive in vars(primitives).values() if hasattr(primitive, "name")
+)
 
 
 @dataclass(frozen=True)
@@ -66,8 +66,8 @@ def work_of(program: Any) -> Work:
     for equation in getattr(program, "jaxpr", program).eqns:
         name, gives = equation.primitive.name, [out.aval for out in equation.outvars]
         outputs = [(out.shape, out.dtype) for out in gives if hasattr(out, "shape")]
-        if name not in _can_be_mapped:
-            _can_be_mapped[name] = _is_mapped(equation)
+        if name not in _MAPPED and not _can_be_mapped(equation):
+            total += Work(one_by_one=True)
         if _is_plain(name, equation.params, outputs):
             plain += 1
             written += sum(prod(shape) for shape, _ in outputs)
@@ -79,23 +79,23 @@ def work_of(program: Any) -> Work:
 
 def _is_plain(name: str, parameters: Mapping[str, Any], gives: Sequence[tuple[Any, Any]]) -> bool:
     """Whether it does no more than write each number of its results, and none in 16 bits."""
-    if name in _NOT_PLAIN or "callback" in name or not _can_be_mapped[name]:
+    if name in _NOT_PLAIN or "callback" in name:
         return False
     if any(dtype.itemsize == _BYTES_OF_HALF for _, dtype in gives):
         return False
     return not _programs_in(parameters)
 
 
-def _is_mapped(equation: Any) -> bool:
+def _can_be_mapped(equation: Any) -> bool:
     """Whether JAX knows how to do it for several fits at once."""
-    if _programs_in(equation.params):
+    if not equation.invars or _programs_in(equation.params):
         return True
     takes = [one.aval for one in equation.invars]
-    several = [jax.ShapeDtypeStruct((2, *one.shape), one.dtype) for one in takes]
     call = partial(equation.primitive.bind, **equation.params)
     try:
+        several = [jax.ShapeDtypeStruct((2, *one.shape), one.dtype) for one in takes]
         jax.eval_shape(jax.vmap(call), *several)
-    except NotImplementedError:
+    except Exception:  # each primitive has its own way to refuse
         return False
     return True
 
@@ -113,8 +113,7 @@ def work_of_one(
         return sum((part.times(times) for part in inner), Work())
     written = sum(prod(shape) for shape, _ in gives)
     halves = any(str(dtype) in _HALVES for _, dtype in gives)
-    alone = not _can_be_mapped.get(name, True)
-    one = Work(1, written, halves=halves, calls_host="callback" in name, one_by_one=alone)
+    one = Work(1, written, halves=halves, calls_host="callback" in name)
     if name == "dot_general":
         (contracted, _), _ = parameters["dimension_numbers"]
         products = prod(takes[0][axis] for axis in contracted)
