@@ -74,11 +74,9 @@ def choose_forms(
     effort = effort_for(structure, members) if free else Effort.FULL
     on_host = _bytes_of_data(members[0]) > room
     name = forced or ("steps" if on_host else _form(work, together, free))
-    if name == "stacked" and work.one_by_one:
-        name = _lone_form(work, free)
     lone = Form(_lone_form(work, free) if name == "stacked" else name, 1, effort, free)
     stacked: list[tuple[Form, list[Member]]] = []
-    if name == "stacked" and len(together) > 1:
+    if name == "stacked" and len(together) > 1 and not work.one_by_one:
         stacked = in_stacks(together, bytes_each, Form("stacked", 1, effort, free), room)
     rest = apart if stacked else [*apart, *together]
     return [*stacked, *((lone, [member]) for member in rest)]
@@ -184,7 +182,7 @@ def in_parts(things: Sequence[Thing], most: int) -> list[list[Thing]]:
 
 
 def _form(work: Work, members: Sequence[Member], free: bool) -> str:
-    if len(members) < 2 or not free or work.one_by_one:
+    if len(members) < 2 or not free:
         return _lone_form(work, free)
     if jax.default_backend() != "cpu":
         return "stacked"

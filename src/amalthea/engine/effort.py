@@ -1,4 +1,4 @@
-"""How well XLA compiles a program for CPUs."""
+"""How well XLA compiles, by options that not every version of it has."""
 
 from __future__ import annotations
 

@@ -14,9 +14,12 @@ from jax.extend.core import primitives
 _HALVES = ("bfloat16", "float16")
 _NOT_PLAIN = frozenset({"dot_general", "conv_general_dilated"})
 _BYTES_OF_HALF = 2
-# JAX can map these over fits; others are tried.
+# JAX can map its own over fits, of which its list leaves some out. Others are tried.
 _MAPPED = frozenset(
-    primitive.name for primitive in vars(primitives).values() if hasattr(primitive, "name")
+    {
+        *(one.name for one in vars(primitives).values() if hasattr(one, "name")),
+        *("optimization_barrier", "random_unwrap", "random_wrap", "split"),
+    }
 )
 
 

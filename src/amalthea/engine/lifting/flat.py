@@ -140,7 +140,7 @@ class Flat:
         return [atom for atom in (*atoms, *self.results) if isinstance(atom, Number)]
 
     def with_numbers(self, new: Mapping[int, Any]) -> Flat:
-        """The same program with other values of the scalars that stand in these places."""
+        """The same program with these values of the scalars in these places, which then vary."""
         place = itertools.count()
 
         def replaced(atoms: tuple[Atom, ...]) -> tuple[Atom, ...]:
