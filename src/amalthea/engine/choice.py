@@ -29,6 +29,8 @@ _LANES = (2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96)
 _LANES_ON_ACCELERATOR = (*_LANES, 128, 192, 256)
 _EPOCHS = (32, 8)  # epochs of one call: few numbers, so that programs are shared
 _LONGEST_CALL, _BYTES_OF_ORDERS = 0.25, 8e6
+# Weights of models that are predicted together: on a CPU each batch reads them from its cache.
+_BYTES_PREDICTED, _BYTES_PREDICTED_ON_ACCELERATOR = 2**23, 2**30
 
 
 @dataclass(frozen=True)
@@ -164,6 +166,13 @@ def epochs_at_once(structure: Structure, members: Sequence[Member], lanes: int) 
     order = 4.0 * len(members[0].request.training) * lanes
     fits = (n for n in _EPOCHS if n * each <= _LONGEST_CALL and n * order <= _BYTES_OF_ORDERS)
     return next(fits, 1)
+
+
+def lanes_to_predict(bytes_each: int) -> int:
+    """How many models are predicted in one program, whose weights take so many bytes each."""
+    most = _BYTES_PREDICTED if jax.default_backend() == "cpu" else _BYTES_PREDICTED_ON_ACCELERATOR
+    counts = _lane_counts()
+    return max((n for n in counts if n * bytes_each <= most), default=counts[0])
 
 
 def most_lanes() -> int:

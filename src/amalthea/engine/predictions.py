@@ -17,7 +17,13 @@ import numpy as np
 
 from .alike import Seen
 from .batching import Steps
-from .choice import effort_for_predicting, in_parts, lanes_for, most_lanes, predicts_together
+from .choice import (
+    effort_for_predicting,
+    in_parts,
+    lanes_for,
+    lanes_to_predict,
+    predicts_together,
+)
 from .data import Pool
 from .effort import Effort
 from .grouping import grouped
@@ -43,6 +49,15 @@ class _Prediction:
         return -(-count_rows(self.request.x) // self.request.batch_size)
 
 
+@dataclass(frozen=True)
+class _Group:
+    """What is predicted at once: one model, or several of a family in the lanes of its program."""
+
+    predictions: list[_Prediction]
+    family: Family | None = None
+    lanes: int = 1
+
+
 Started = Callable[[], Arrays]  # waits for the outputs
 
 
@@ -64,19 +79,19 @@ class Predictions:
                 number[self._prediction(request, seen)] = place
             except Exception as error:
                 started[place] = error
-        for together in self._groups(list(number)):
-            outputs = self._started(together)
-            started.update(zip(map(number.__getitem__, together), outputs, strict=True))
+        for group in self._groups(list(number)):
+            outputs = self._started(group)
+            started.update(zip(map(number.__getitem__, group.predictions), outputs, strict=True))
         return [started[place] for place in range(len(requests))]
 
-    def _started(self, predictions: Sequence[_Prediction]) -> Sequence[Started | Exception]:
-        if len(predictions) > 1:
+    def _started(self, group: _Group) -> Sequence[Started | Exception]:
+        if group.family is not None:
             try:
-                return self._together(predictions)
+                return self._together(group.predictions, group.family, group.lanes)
             except Exception:  # what is a model's own fault comes again where it is alone
-                return [one for each in predictions for one in self._started([each])]
+                return [one for each in group.predictions for one in self._started(_Group([each]))]
         try:
-            return self._alone(predictions)
+            return self._alone(group.predictions)
         except Exception as error:
             return [error]
 
@@ -84,12 +99,12 @@ class Predictions:
         state = state_to_predict(request.model, request.weights)
         return _Prediction(request, self._structures.of_predict(request, state, seen), state)
 
-    def _groups(self, predictions: Sequence[_Prediction]) -> list[list[_Prediction]]:
+    def _groups(self, predictions: Sequence[_Prediction]) -> list[_Group]:
         """Those that are predicted in one program."""
-        alone = [[one] for one in predictions if not self._may_stack(one)]
+        alone = [_Group([one]) for one in predictions if not self._may_stack(one)]
         several = [one for one in predictions if self._may_stack(one)]
-        groups = grouped(several, lambda one: (one.n_batches, frame(one.structure)))
-        return alone + [part for group in groups for part in self._parts(group)]
+        frames = grouped(several, lambda one: (one.n_batches, frame(one.structure)))
+        return alone + [group for some in frames for group in self._parts(some)]
 
     def _may_stack(self, one: _Prediction) -> bool:
         step = _step(one.structure)
@@ -97,19 +112,19 @@ class Predictions:
         small = n_bytes <= MOST_BYTES_STACKED and predicts_together(step.work)
         return self._may_round and small and can_be_woven(one.structure)
 
-    def _parts(self, group: list[_Prediction]) -> list[list[_Prediction]]:
-        """As much of a group in one program as possible."""
-        if len(group) == 1:
-            return [group]
-        if self._family(group) is None:
-            alike = grouped(group, lambda one: skeleton(one.structure))
+    def _parts(self, some: list[_Prediction]) -> list[_Group]:
+        """As many in one program as possible, and all by one program if that can be."""
+        if len(some) == 1:
+            return [_Group(some)]
+        family = self._families.of([one.structure for one in some])
+        if family is None:
+            alike = grouped(some, lambda one: skeleton(one.structure))
             if len(alike) == 1:
-                return [[one] for one in group]
-            return [part for some in alike for part in self._parts(some)]
-        return in_parts(group, most_lanes())
-
-    def _family(self, group: Sequence[_Prediction]) -> Family | None:
-        return self._families.of([one.structure for one in group])
+                return [_Group([one]) for one in some]
+            return [part for several in alike for part in self._parts(several)]
+        parts = in_parts(some, lanes_to_predict(_bytes_of_lane(family, some[0])))
+        lanes = lanes_for(max(map(len, parts)))
+        return [_Group(part, family, lanes) for part in parts]
 
     def _alone(self, predictions: Sequence[_Prediction]) -> list[Started]:
         (prediction,) = predictions
@@ -121,17 +136,19 @@ class Predictions:
         for rows in _batches(count_rows(request.x), request.batch_size):
             x = take(request.x, rows)
             if program is None:
-                key = ("predict", step.key)
-                program = self._programs.prepare(key, step, state, x, effort=effort).result()
-            state, outputs = program(state, x)
+                key = ("predict a batch", step.key)
+                one = partial(_of_batch, step)
+                program = self._programs.prepare(key, one, state, x, effort=effort).result()
+            changed, outputs = program(state, x)
+            state = state._replace(non_trainable=changed)
             batches.append(outputs)
         return [partial(_joined, batches, count_rows(request.x))]
 
-    def _together(self, predictions: Sequence[_Prediction]) -> list[Started]:
-        family, size = self._family(predictions), predictions[0].request.batch_size
-        assert family is not None
-        step = _step(family.structure)
-        padding = [predictions[-1]] * (lanes_for(len(predictions)) - len(predictions))
+    def _together(
+        self, predictions: Sequence[_Prediction], family: Family, lanes: int
+    ) -> list[Started]:
+        step, size = _step(family.structure), predictions[0].request.batch_size
+        padding = [predictions[-1]] * (lanes - len(predictions))
         seats = [*predictions, *padding]
         state = Stacked([family.places[seat.structure.key] for seat in seats]).join(
             [seat.state for seat in seats]
@@ -142,18 +159,19 @@ class Predictions:
         (x,), which = pool.stacked([whole[id(one.x)] for one in rows])
 
         def predict(state: State, which: Any, batch: Any, x: Arrays) -> Any:
-            return step(state, map_arrays(lambda array: array[which, batch], x))
+            return _of_batch(step, state, map_arrays(lambda array: array[which, batch], x))
 
         axes: Any = (State(0, 0, 0, None, 0), 0, None, None)  # type: ignore[arg-type]
         program = self._programs.prepare(
-            ("predict together", step.key),
+            ("predict batches together", step.key),
             jax.vmap(predict, axes),
             *(state, which, np.int32(0), x),
             effort=effort_for_predicting(step.work),
         ).result()
         batches: list[Any] = []
         for batch in range(predictions[0].n_batches):
-            state, outputs = program(state, which, np.int32(batch), x)
+            changed, outputs = program(state, which, np.int32(batch), x)
+            state = state._replace(non_trainable=changed)
             batches.append(outputs)
         return _one_by_one(batches, [count_rows(one.request.x) for one in predictions])
 
@@ -163,6 +181,17 @@ def _step(structure: Structure) -> TracedStep:
     step = structure.train.whole
     assert step is not None
     return step
+
+
+def _of_batch(step: TracedStep, state: State, x: Arrays) -> Any:
+    """The outputs, after what changes from batch to batch; to give all weights is to copy them."""
+    after, outputs = step(state, x)
+    return after.non_trainable, outputs
+
+
+def _bytes_of_lane(family: Family, one: _Prediction) -> int:
+    state = family.places[one.structure.key].put(one.state)
+    return sum(array.nbytes for array in (*state.trainable, *state.non_trainable))
 
 
 def _one_by_one(batches: Sequence[Any], n_rows: Sequence[int]) -> list[Started]:
