@@ -332,20 +332,29 @@ def test_any_models_are_woven(seed: int) -> None:
 # --- what is behind the end ----------------------------------------------------------------------
 
 
-def test_nothing_behind_the_end_reaches_what_is_before_it() -> None:
-    """Not even NaN: it is replaced, not multiplied by zero."""
-    common, states, structures = family(over([2, 6], SIZES["dropout"][0]), TABLE)
+@pytest.mark.parametrize("name", ["dropout", "filters", "orthogonal", "residual"])
+def test_nothing_behind_the_end_reaches_what_is_before_it(name: str) -> None:
+    """Not even NaN: it is replaced, not multiplied by zero; and weights stay zero there."""
+    build, x = SIZES[name]
+    common, states, structures = family(over([2, 6], build), x)
     together = step_of(common.structure)
     place = common.places[structures[0].key]
     clean = place.put(states[0])
-    own = [np.shape(value) for value in states[0].trainable]
-    dirty = clean._replace(
-        trainable=[_spoilt(value, shape) for value, shape in zip(clean.trainable, own, strict=True)]
-    )
-    after = [place.take(together(state, data(TABLE))[0]) for state in (clean, dirty)]
+    slots = list(clean.optimizer)
+    for number, own in enumerate(states[0].optimizer):
+        if np.ndim(own):
+            at = place.optimizer_place(number)
+            slots[at] = _spoilt(slots[at], np.shape(own))
+    dirty = clean._replace(optimizer=slots)
+    ends = [together(state, data(x))[0] for state in (clean, dirty)]
+    after = [place.take(end) for end in ends]
     for one, other in zip(after[0].trainable, after[1].trainable, strict=True):
         np.testing.assert_array_equal(one, other)
         assert np.isfinite(one).all()
+    for weights, own in zip(ends[1].trainable, states[0].trainable, strict=True):
+        behind = np.array(weights)
+        behind[tuple(slice(0, n) for n in np.shape(own))] = 0
+        assert not behind.any()
 
 
 def _spoilt(value: Any, shape: tuple[int, ...]) -> np.ndarray:

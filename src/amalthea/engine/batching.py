@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .products import many_at_once
 from .programs import TracedStep
 from .rows import map_arrays
 from .steps import Address, State
@@ -45,7 +46,8 @@ class Lanes:
         def of_all(state: State, which: Any, batch: Any) -> Any:
             axes, orders = self._axes(state), 0 if self.own_orders else None
             mapped = jax.vmap(function, in_axes=(axes, 0, orders), out_axes=(axes, 0))
-            return mapped(state, which, batch)
+            with many_at_once():
+                return mapped(state, which, batch)
 
         return of_all
 

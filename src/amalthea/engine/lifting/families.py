@@ -262,8 +262,9 @@ class _Steps:
                     raise NotWoven("a step without a part of the state")
                 pairs = zip(own, offsets, strict=True)
                 places = tuple(None if place is None else place + o for place, o in pairs)
-                gives.append(Slot(places, passes=len(takes)))
-                takes.append(Slot(places))
+                weights = name == "trainable"
+                gives.append(Slot(places, passes=len(takes), zero_behind=weights))
+                takes.append(Slot(places, zero_behind=weights))
             offsets = [
                 offset + len(getattr(self._states[n], name))
                 for offset, (n, _) in zip(offsets, variants, strict=True)

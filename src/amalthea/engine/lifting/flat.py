@@ -17,6 +17,8 @@ import jax
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
+from ..products import product
+
 # Equations that only call another program, and the parameter that holds it.
 _CALLS = {
     "jit": "jaxpr",
@@ -103,6 +105,8 @@ class Equation:
 
     def bind(self, parameters: Mapping[str, Any], inputs: Sequence[Any]) -> list[Any]:
         """What the primitive makes of these arrays."""
+        if self.name == "dot_general":
+            return [product(self.primitive, parameters, *inputs)]
         results = self.primitive.bind(*inputs, **parameters)
         return list(results) if self.primitive.multiple_results else [results]
 

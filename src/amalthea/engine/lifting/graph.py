@@ -79,12 +79,19 @@ class Graph:
         self._n_values = 0
         self._known: dict[Hashable, list[Value]] = {}
         self._given: list[Value] = []
+        self._zero_behind: set[int] = set()
         self._places: list[tuple[int, str, int]] = []
 
-    def argument(self, shape: tuple[int, ...], dtype: Any) -> Value:
+    def argument(self, shape: tuple[int, ...], dtype: Any, zero_behind: bool = False) -> Value:
         value = self._new(shape, dtype)
         self._given.append(value)
+        if zero_behind:
+            self._zero_behind.add(value.number)
         return value
+
+    def is_zero_behind(self, value: Value) -> bool:
+        """Whether it is an argument that is known to be zero behind the end of each axis."""
+        return value.number in self._zero_behind
 
     def constant(self, array: np.ndarray) -> Value:
         key = ("constant", array.dtype.str, array.shape, array.tobytes())

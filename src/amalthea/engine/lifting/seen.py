@@ -61,17 +61,12 @@ class Seen:
     def masked(self, number: int, axes: Sequence[int], neutral: Any) -> Value:
         """An input in which everything behind the end of these axes is neutral."""
         value = self.inputs[number]
+        if neutral == 0 and self.graph.is_zero_behind(value):
+            return value
         for axis in axes:
             sizes = self.takes[number][axis]
             if is_ragged(sizes):
-                inside = self.graph.within(self.number(sizes), axis, value.shape)
-                value = self.graph.apply(
-                    lambda inside, array: jnp.where(inside, array, _like(neutral, array)),
-                    ("masked", str(neutral)),
-                    inside,
-                    value,
-                    shape=value.shape,
-                )
+                value = masked(self.graph, value, axis, self.number(sizes), neutral)
         return value
 
     def bound(self, inputs: Sequence[Value] | None = None, /, **changed: Any) -> list[Value]:
@@ -85,6 +80,18 @@ class Seen:
         return self.graph.node(
             key, lambda *arrays: equation.bind(parameters, arrays), inputs, gives, work
         )
+
+
+def masked(graph: Graph, value: Value, axis: int, size: Value, neutral: Any) -> Value:
+    """The same array, but neutral from ``size`` on along that axis."""
+    inside = graph.within(size, axis, value.shape)
+    return graph.apply(
+        lambda inside, array: jnp.where(inside, array, _like(neutral, array)),
+        ("masked", str(neutral)),
+        inside,
+        value,
+        shape=value.shape,
+    )
 
 
 def is_ragged(sizes: Sizes) -> bool:

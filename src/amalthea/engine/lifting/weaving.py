@@ -11,7 +11,8 @@ holds that variant's own array at the beginning of its axes. It holds for the ar
 takes for each variant the value that holds the variant's own input; its rule sees that what is
 behind the end of an axis reaches nothing before it. What is behind may be anything, NaN too: it
 is never multiplied away, but replaced. So every result holds the variant's own result, up to the
-order of sums to which zeros were added.
+order of sums to which zeros were added. What is to be zero behind the end, as weights are, begins
+so, and results are made so: there nothing is replaced.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from . import rules
 from .alignment import Joint, align
 from .flat import Equation, Flat, NotWoven, Number
 from .graph import Graph, Value, Vector
-from .seen import Seen, Shape
+from .seen import Seen, Shape, is_ragged, masked
 
 # Worth a choice of each input, where that saves computing them twice.
 _HEAVY = frozenset(
@@ -41,10 +42,12 @@ class Slot:
 
     ``passes`` is, of a result, the argument that variants without it hand on. Of whole numbers,
     which nothing can go wrong with, they hand on what the others do: nobody reads it.
+    ``zero_behind``: the argument is zero behind the end of each axis, and so is the result.
     """
 
     places: tuple[int | None, ...]
     passes: int | None = None
+    zero_behind: bool = False
 
 
 def weave(
@@ -89,7 +92,8 @@ class _Weaver:
         if len(kinds) > 1 or len({len(aval.shape) for aval in avals.values()}) > 1:
             raise NotWoven("arguments of different types")
         shape = most([aval.shape for aval in avals.values()])
-        value = self._graph.argument(shape, next(iter(avals.values())).dtype)
+        dtype = next(iter(avals.values())).dtype
+        value = self._graph.argument(shape, dtype, slot.zero_behind)
         for variant in avals:
             place = slot.places[variant]
             assert place is not None
@@ -99,20 +103,31 @@ class _Weaver:
     def _result(self, slot: Slot, arguments: Sequence[Value]) -> Value:
         sources: dict[int, Value] = {}
         whole: dict[int, Value] = {}
-        shapes = []
+        shapes: dict[int, tuple[int, ...]] = {}
         for variant, place in enumerate(slot.places):
             program = self._programs[variant]
             if place is None:
                 assert slot.passes is not None
                 sources[variant] = arguments[slot.passes]
                 continue
-            shapes.append(program.gives[place].shape)
+            shapes[variant] = program.gives[place].shape
             sources[variant] = self._source(variant, program.results[place])
             if jnp.issubdtype(program.gives[place].dtype, jnp.integer):
                 whole[variant] = sources[variant]
         sources = whole or sources
-        shape = most(shapes) if slot.passes is None else arguments[slot.passes].shape
-        return self._one_of(sources, shape)
+        room = arguments[slot.passes].shape if slot.passes is not None else most([*shapes.values()])
+        value = self._one_of(sources, room)
+        return self._with_zeros_behind(value, shapes) if slot.zero_behind else value
+
+    def _with_zeros_behind(self, value: Value, shapes: dict[int, tuple[int, ...]]) -> Value:
+        """``shapes`` are those of the variants that have it."""
+        for axis, sizes in enumerate(zip(*shapes.values(), strict=True)):
+            if is_ragged(sizes):
+                of_variant = dict(zip(shapes, sizes, strict=True))
+                vector = tuple(of_variant.get(variant) for variant in range(len(self._programs)))
+                size = self._graph.number(vector, "int32")
+                value = masked(self._graph, value, axis, size, 0)
+        return value
 
     def _parts(self, joint: Joint) -> list[Joint]:
         """A joint, or parts of it that each take the same, where choosing costs more."""
