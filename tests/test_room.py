@@ -13,7 +13,9 @@ import pytest
 
 from amalthea.engine import choice, room
 from amalthea.engine.data import Pool
-from amalthea.engine.forms import Engine
+from amalthea.engine.forms import Engine, forget_programs
+from amalthea.engine.programs import Programs
+from amalthea.engine.requests import PredictRequest
 from amalthea.engine.rows import Rows
 from test_conformance import MODELS, OPTIMIZERS, data_for, request_for, seeded_model, table
 
@@ -93,9 +95,6 @@ def bytes_of_one() -> float:
 
 def test_the_estimate_of_a_lane_is_near_what_xla_reports() -> None:
     """Above what a program really takes, and not by orders of magnitude."""
-    from amalthea.engine.forms import forget_programs
-    from amalthea.engine.programs import Programs
-
     forget_programs()
     reported: list[Any] = []
     prepare = Programs.prepare
@@ -139,9 +138,40 @@ def test_nothing_of_a_finished_wave_stays_alive(form: str) -> None:
     assert [reference for reference in left if reference() is not None] == []
 
 
-def test_predictions_do_not_keep_a_model_alive() -> None:
-    from amalthea.engine.requests import PredictRequest
+def test_models_are_predicted_together_as_far_as_their_weights_may_take_room(
+    monkeypatch: Any,
+) -> None:
+    """All by one program, which hands back outputs and no weights."""
+    lanes: list[int] = []
+    given_back: list[Any] = []
+    prepare = Programs.prepare
 
+    def noting(self: Any, key: Any, function: Any, state: Any, *others: Any, **named: Any) -> Any:
+        lanes.append(len(state.trainable[0]))
+        given_back.append(jax.eval_shape(function, state, *others)[0])
+        return prepare(self, key, function, state, *others, **named)
+
+    models = [seeded_model(DENSE, OPTIMIZERS["Adam"]) for _ in range(11)]
+    for number, model in enumerate(models):
+        model.build((None, 6))
+        model.set_weights([value + number / 10 for value in model.get_weights()])
+    each = sum(value.nbytes for value in models[0].get_weights())
+    monkeypatch.setattr(choice, "_BYTES_PREDICTED", 4.5 * each)
+    monkeypatch.setattr(choice, "_BYTES_PREDICTED_ON_ACCELERATOR", 4.5 * each)
+    monkeypatch.setattr(Programs, "prepare", noting)
+    forget_programs()
+    engine, x = Engine(), data_for(table).x
+    before = engine.compilations
+    outputs = engine.predict([PredictRequest(model, x) for model in models])
+    assert (lanes, engine.compilations - before) == ([4, 4, 4], 1)
+    assert sum(map(np.size, jax.tree.leaves(given_back))) <= 4 * sum(
+        np.size(variable) for variable in models[0].non_trainable_variables
+    )
+    for model, ours in zip(models, outputs, strict=True):
+        np.testing.assert_allclose(ours, model.predict(x, verbose=0), rtol=1e-5, atol=1e-6)
+
+
+def test_predictions_do_not_keep_a_model_alive() -> None:
     class OfOnesOwn(keras.layers.Layer):
         def call(self, x: Any) -> Any:
             return x * 2

@@ -12,11 +12,15 @@ import keras
 import numpy as np
 import pytest
 
+from amalthea.engine.data import Pool
+from amalthea.engine.epochs import Abandoned, Tools, host_epoch
 from amalthea.engine.forms import Engine, _known, forget_programs
 from amalthea.engine.members import Member
 from amalthea.engine.part import Part
 from amalthea.engine.parts import Cutting
+from amalthea.engine.reached import Reached
 from amalthea.engine.rows import Rows
+from amalthea.engine.steps import as_copies
 from amalthea.engine.terms import Terms
 from amalthea.engine.training import Training
 from test_lifts import GRIDS, HELD, TABLE, assert_same, build, keras_fit, request
@@ -128,8 +132,9 @@ def test_callbacks_look_at_fits_that_take_turns(name: str) -> None:
         assert_same(model, result, theirs, keras_fit(theirs, rows, held=HELD, callbacks=again))
 
 
+@pytest.mark.parametrize("form", ["loop", "steps"])
 def test_long_fits_train_side_by_side_only_where_there_is_room(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, form: str
 ) -> None:
     beside: list[bool] = []
     answers = Training.answers
@@ -141,6 +146,32 @@ def test_long_fits_train_side_by_side_only_where_there_is_room(
     monkeypatch.setattr(Training, "answers", noting)
     for room in (1e12, 1e3):
         monkeypatch.setattr("amalthea.engine.forms.room_for_engine", lambda most, room=room: room)
-        results = Engine(form="loop").train([request(build(units=n), TABLE) for n in (3, 8)])
+        results = Engine(form=form).train([request(build(units=n), TABLE) for n in (3, 8)])
         assert {result.form for result in results} <= {"loop", "steps"}
     assert beside == [jax.default_backend() == "cpu", False]
+
+
+def test_fits_whose_callbacks_are_called_do_not_train_side_by_side(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    started: list[Any] = []
+    monkeypatch.setattr(
+        "amalthea.engine.training._outcomes_under", lambda settings, one: started.append(one)
+    )
+    asked = [
+        replace(request(build(units=n), TABLE), callbacks=[CALLBACKS["schedule"]()]) for n in (3, 8)
+    ]
+    assert all(result.epochs for result in Engine(form="steps").train(asked))
+    assert started == []
+
+
+def test_an_epoch_of_steps_ends_when_nobody_waits_for_it() -> None:
+    asked = request(build(units=3), TABLE)
+    structure, state = _known.structures.of_fit(asked, None)
+    told = iter([False, True])
+    tools = Tools(_known.programs, _known.shapes, Pool(), Reached(), is_stopped=told.__next__)
+    state = as_copies(state._replace(metrics=structure.no_metrics))
+    epoch = host_epoch(structure.train, [TABLE], [asked.batch_size], state, tools)
+    with pytest.raises(Abandoned):
+        epoch(state, [np.arange(len(TABLE))])
+    assert list(told) == []

@@ -7,6 +7,8 @@ mask, or an element that leaks from behind the end of an axis, is far beyond the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import jax
@@ -17,6 +19,7 @@ import pytest
 from amalthea.engine.batching import Steps
 from amalthea.engine.lifting.families import Family, family_of
 from amalthea.engine.lifting.flat import NotWoven
+from amalthea.engine.products import many_at_once, product
 from amalthea.engine.programs import trace
 from amalthea.engine.steps import State, predict_step, state_of, train_step
 from amalthea.engine.structures import Structure
@@ -361,6 +364,30 @@ def _spoilt(value: Any, shape: tuple[int, ...]) -> np.ndarray:
     spoilt = np.full(np.shape(value), np.nan)
     spoilt[tuple(slice(0, n) for n in shape)] = np.asarray(value)[tuple(slice(0, n) for n in shape)]
     return spoilt
+
+
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="it is about XLA's compiler for CPUs")
+@pytest.mark.parametrize(
+    ("n_units", "in_lanes", "is_turned"),
+    [((8, 12), True, True), ((8, 12), False, False), ((100, 100), True, False)],
+)
+def test_gradients_of_small_matrices_in_lanes_are_multiplied_in_another_order(
+    n_units: tuple[int, int], in_lanes: bool, is_turned: bool
+) -> None:
+    rng = np.random.default_rng(0)
+    left, right = (rng.normal(size=(3, 10, n)) for n in n_units)
+    along_first = {"dimension_numbers": (((0,), (0,)), ((), ()))}
+
+    def gradient(left: Any, right: Any) -> Any:
+        called = partial(jax.lax.dot_general, **along_first)
+        (equation,) = jax.make_jaxpr(called)(left, right).eqns
+        return product(equation.primitive, equation.params, left, right)
+
+    with many_at_once() if in_lanes else nullcontext():
+        text = str(jax.make_jaxpr(gradient)(left[0], right[0]))
+        ours = jax.vmap(gradient)(left, right)
+    assert ("transpose" in text) == is_turned
+    np.testing.assert_allclose(ours, left.transpose(0, 2, 1) @ right, rtol=1e-12)
 
 
 def test_predictions_are_woven_too() -> None:

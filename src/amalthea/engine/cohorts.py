@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -42,10 +43,10 @@ class Cohort:
         self.n_programs, self.bytes = 0, 0.0
         self._lead = {one: lead for lead, others in part.followers.items() for one in others}
         self.outcomes: dict[Member, Outcome] = {}
-        self.stopped = False  # another thread may set it
+        self.stopped = Event()  # another thread may set it
         started = time.perf_counter()
         self._structure = part.family.structure
-        self._tools = replace(tools, effort=form.effort)
+        self._tools = replace(tools, effort=form.effort, is_stopped=self.stopped.is_set)
         self._train: Epoch | None = None
         self._test: Epoch | None = None
         self._several: Run | None = None  # in place of these two, where nobody looks
@@ -56,7 +57,7 @@ class Cohort:
     def run(self) -> None:
         """Train all members; ``outcomes`` has what became of each."""
         self._leave_all([member for member in self._here if member.done])
-        while self._here and not self.stopped:
+        while self._here and not self.stopped.is_set():
             if self._several is None:
                 self._epoch()
             else:
@@ -68,10 +69,9 @@ class Cohort:
         del self._state, self._train, self._test, self._several
 
     @property
-    def can_run_beside_others(self) -> bool:
-        """Whether most of its time is the device's, and no code of a user is called."""
-        on_device = self.form.name in ("stacked", "loop")
-        return on_device and not any(m.request.callbacks for m in self.members)
+    def calls_user(self) -> bool:
+        """Whether code of a user is called while it trains."""
+        return any(member.request.callbacks for member in self.members)
 
     def _leads(self, members: Sequence[Member]) -> list[Member]:
         """Those that have a lane of their own; the others go the same way for a while."""

@@ -31,6 +31,10 @@ from .steps import State
 Orders = Sequence[np.ndarray]  # the rows of an epoch, for each fit
 
 
+class Abandoned(Exception):
+    """Nobody wants to know the end of the epoch any more."""
+
+
 class Epoch(Protocol):
     """Takes the rows of each fit in its order, batch by batch.
 
@@ -43,7 +47,7 @@ class Epoch(Protocol):
 
 @dataclass(frozen=True)
 class Tools:
-    """What epochs are made with: what fits share, and the way to compile."""
+    """What epochs are made with: what fits share, the way to compile, and who tells when to end."""
 
     programs: Programs
     shapes: RunShapes
@@ -51,6 +55,7 @@ class Tools:
     reached: Reached
     effort: Effort = Effort.FULL
     compiling: Executor | None = None
+    is_stopped: Callable[[], bool] = lambda: False
 
     def prepare(
         self, key: Any, function: Callable[..., Any], *arguments: Any, consumes: bool = False
@@ -131,6 +136,8 @@ def host_epoch(
         logs: Logs = {}
         losses = []
         for start in range(0, len(orders[0]), batch_size):
+            if tools.is_stopped():  # an epoch may take minutes
+                raise Abandoned
             rows = orders[0][start : start + batch_size]
             state, logs = by_size[len(rows)].result()(state, only.take(rows))
             losses.append(logs["loss"])

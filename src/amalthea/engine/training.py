@@ -100,7 +100,7 @@ class Training:
         """Let go of the threads; what they have not trained yet is not trained."""
         for cohort, future in self._running.items():
             if not future.done():
-                cohort.stopped = True
+                cohort.stopped.set()
         for threads in (self._threads, self._compiling):
             threads.shutdown(cancel_futures=True)
 
@@ -164,7 +164,7 @@ class Training:
         """Train it in a thread if it can be, and if that is the way to use all cores."""
         side_by_side = cohort.part.bytes_each * cohort.form.lanes * _n_cores()
         has_room = cohort.form.name == "stacked" or side_by_side <= self._room
-        if jax.default_backend() == "cpu" and cohort.can_run_beside_others and has_room:
+        if jax.default_backend() == "cpu" and has_room and not cohort.calls_user:
             train = partial(_outcomes_under, privates.jax_settings())
             self._running[cohort] = self._threads.submit(train, cohort)
 
