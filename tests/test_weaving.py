@@ -16,6 +16,7 @@ import keras
 import numpy as np
 import pytest
 
+from amalthea.engine import steps
 from amalthea.engine.batching import Steps
 from amalthea.engine.lifting.families import Family, family_of
 from amalthea.engine.lifting.flat import NotWoven
@@ -388,6 +389,16 @@ def test_gradients_of_small_matrices_in_lanes_are_multiplied_in_another_order(
         ours = jax.vmap(gradient)(left, right)
     assert ("transpose" in text) == is_turned
     np.testing.assert_allclose(ours, left.transpose(0, 2, 1) @ right, rtol=1e-12)
+
+
+def test_weights_that_are_handed_on_are_not_masked_anew() -> None:
+    models = [built(build, TABLE) for build in over([2, 6], SIZES["dense"][0])]
+    structures = [structure(model, data(TABLE), steps.test_step) for model in models]
+    common = family_of(structures)
+    joined = common.places[structures[0].key].put(state_of(models[0]))
+    program = jax.make_jaxpr(common.structure.train.whole)(joined, data(TABLE)).jaxpr
+    n_weights = len(joined.trainable)
+    assert program.outvars[:n_weights] == program.invars[:n_weights]
 
 
 def test_predictions_are_woven_too() -> None:

@@ -121,6 +121,8 @@ class _Weaver:
 
     def _with_zeros_behind(self, value: Value, shapes: dict[int, tuple[int, ...]]) -> Value:
         """``shapes`` are those of the variants that have it."""
+        if self._graph.is_zero_behind(value):  # handed on as it came
+            return value
         for axis, sizes in enumerate(zip(*shapes.values(), strict=True)):
             if is_ragged(sizes):
                 of_variant = dict(zip(shapes, sizes, strict=True))
