@@ -169,6 +169,11 @@ def test_models_are_predicted_together_as_far_as_their_weights_may_take_room(
     )
     for model, ours in zip(models, outputs, strict=True):
         np.testing.assert_allclose(ours, model.predict(x, verbose=0), rtol=1e-5, atol=1e-6)
+    few = PredictRequest(models[0], x, weights=([], []))
+    failed, *others = engine.predict([few, *(PredictRequest(model, x) for model in models[:3])])
+    assert isinstance(failed, Exception)
+    for one, other in zip(others, outputs, strict=False):
+        np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-7)
 
 
 def test_predictions_do_not_keep_a_model_alive() -> None:

@@ -3,7 +3,9 @@ own `fit` gives."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +15,7 @@ import numpy as np
 import pytest
 
 from amalthea.engine.data import Pool
-from amalthea.engine.epochs import Abandoned, Tools, host_epoch
+from amalthea.engine.epochs import STEPS_AHEAD, Abandoned, Tools, host_epoch
 from amalthea.engine.forms import Engine, _known, forget_programs
 from amalthea.engine.members import Member
 from amalthea.engine.part import Part
@@ -151,7 +153,7 @@ def test_long_fits_train_side_by_side_only_where_there_is_room(
     assert beside == [jax.default_backend() == "cpu", False]
 
 
-def test_fits_whose_callbacks_are_called_do_not_train_side_by_side(
+def test_fits_that_call_code_of_a_user_do_not_train_side_by_side(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     started: list[Any] = []
@@ -162,7 +164,45 @@ def test_fits_whose_callbacks_are_called_do_not_train_side_by_side(
         replace(request(build(units=n), TABLE), callbacks=[CALLBACKS["schedule"]()]) for n in (3, 8)
     ]
     assert all(result.epochs for result in Engine(form="steps").train(asked))
+
+    class OnHost(keras.layers.Layer):
+        def call(self, x: Any) -> Any:
+            twice = jax.pure_callback(lambda x: 2 * x, jax.ShapeDtypeStruct(x.shape, x.dtype), x)
+            return x + 0 * jax.lax.stop_gradient(twice)
+
+    models = [keras.Sequential([keras.Input((6,)), OnHost(), build(units=3)]) for _ in range(2)]
+    for model in models:
+        model.compile("sgd", "sparse_categorical_crossentropy")
+    results = Engine(form="steps").train([request(model, TABLE) for model in models])
+    assert [result.form for result in results] == ["steps", "steps"]
     assert started == []
+
+
+def test_steps_do_not_run_far_ahead_of_the_device() -> None:
+    """Each holds its batch until it is done."""
+    waited_for: list[int] = []
+
+    class Loss:
+        def __init__(self, number: int) -> None:
+            self.number = number
+
+        def block_until_ready(self) -> None:
+            waited_for.append(self.number)
+
+    class Instead(Tools):
+        def prepare(self, *arguments: Any, **named: Any) -> Any:
+            program: Future[Any] = Future()
+            program.set_result(lambda state, batch: (state, {"loss": Loss(next(numbers))}))
+            return program
+
+    numbers = itertools.count()
+    asked = request(build(units=3), TABLE)
+    structure, state = _known.structures.of_fit(asked, None)
+    tools = Instead(_known.programs, _known.shapes, Pool(), Reached())
+    epoch = host_epoch(structure.train, [TABLE], [4], state, tools)
+    _, _, losses = epoch(state, [np.arange(len(TABLE))])
+    assert len(losses) > STEPS_AHEAD
+    assert waited_for == list(range(len(losses) - STEPS_AHEAD))
 
 
 def test_an_epoch_of_steps_ends_when_nobody_waits_for_it() -> None:

@@ -15,7 +15,9 @@ from typing import Any
 import numpy as np
 
 from .choice import Form, epochs_at_once, shrinks_to
-from .epochs import FORMS, Epoch, Tools, host_epoch
+from .costs import work_of_epoch
+from .data import bytes_of_rows
+from .epochs import FORMS, STEPS_AHEAD, Epoch, Tools, host_epoch
 from .lanes import Lanes, Lone, Stacked, in_common
 from .members import Change, EpochLogs, Look, Member, RunLogs
 from .part import Part
@@ -71,7 +73,18 @@ class Cohort:
     @property
     def calls_user(self) -> bool:
         """Whether code of a user is called while it trains."""
-        return any(member.request.callbacks for member in self.members)
+        of_host = work_of_epoch(self._structure, self.members[0]).calls_host
+        return of_host or any(member.request.callbacks for member in self.members)
+
+    @property
+    def bytes_meanwhile(self) -> float:
+        """What it takes while it trains: its lanes, and batches that wait for their step."""
+        bytes_of_lanes = self.part.bytes_each * self.form.lanes
+        if self.form.name != "steps":
+            return bytes_of_lanes
+        request = self.members[0].request
+        a_row = bytes_of_rows(request.training) / max(len(request.training), 1)
+        return bytes_of_lanes + (STEPS_AHEAD + 1) * a_row * request.batch_size
 
     def _leads(self, members: Sequence[Member]) -> list[Member]:
         """Those that have a lane of their own; the others go the same way for a while."""

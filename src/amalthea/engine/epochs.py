@@ -17,6 +17,7 @@ from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import jax
 import numpy as np
 
 from .batching import ALONE, Batching, EpochRows, Lanes, Logs, Steps
@@ -27,6 +28,8 @@ from .reached import Reached
 from .rows import Rows
 from .run_shapes import RunShapes
 from .steps import State
+
+STEPS_AHEAD = 4  # of those that are called from the host: each holds its batch until it is done
 
 Orders = Sequence[np.ndarray]  # the rows of an epoch, for each fit
 
@@ -141,6 +144,8 @@ def host_epoch(
             rows = orders[0][start : start + batch_size]
             state, logs = by_size[len(rows)].result()(state, only.take(rows))
             losses.append(logs["loss"])
+            if len(losses) > STEPS_AHEAD:
+                jax.block_until_ready(losses[-1 - STEPS_AHEAD])
         return state, logs, losses
 
     return epoch

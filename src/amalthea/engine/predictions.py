@@ -79,17 +79,19 @@ class Predictions:
                 number[self._prediction(request, seen)] = place
             except Exception as error:
                 started[place] = error
+        pool = Pool()
         for group in self._groups(list(number)):
-            outputs = self._started(group)
+            outputs = self._started(group, pool)
             started.update(zip(map(number.__getitem__, group.predictions), outputs, strict=True))
         return [started[place] for place in range(len(requests))]
 
-    def _started(self, group: _Group) -> Sequence[Started | Exception]:
+    def _started(self, group: _Group, pool: Pool) -> Sequence[Started | Exception]:
         if group.family is not None:
             try:
-                return self._together(group.predictions, group.family, group.lanes)
+                return self._together(group.predictions, group.family, group.lanes, pool)
             except Exception:  # what is a model's own fault comes again where it is alone
-                return [one for each in group.predictions for one in self._started(_Group([each]))]
+                alone = [_Group([each]) for each in group.predictions]
+                return [one for each in alone for one in self._started(each, pool)]
         try:
             return self._alone(group.predictions)
         except Exception as error:
@@ -122,7 +124,7 @@ class Predictions:
             if len(alike) == 1:
                 return [_Group([one]) for one in some]
             return [part for several in alike for part in self._parts(several)]
-        parts = in_parts(some, lanes_to_predict(_bytes_of_lane(family, some[0])))
+        parts = in_parts(some, lanes_to_predict(family.bytes_to_predict))
         lanes = lanes_for(max(map(len, parts)))
         return [_Group(part, family, lanes) for part in parts]
 
@@ -145,7 +147,7 @@ class Predictions:
         return [partial(_joined, batches, count_rows(request.x))]
 
     def _together(
-        self, predictions: Sequence[_Prediction], family: Family, lanes: int
+        self, predictions: Sequence[_Prediction], family: Family, lanes: int, pool: Pool
     ) -> list[Started]:
         step, size = _step(family.structure), predictions[0].request.batch_size
         padding = [predictions[-1]] * (lanes - len(predictions))
@@ -153,9 +155,8 @@ class Predictions:
         state = Stacked([family.places[seat.structure.key] for seat in seats]).join(
             [seat.state for seat in seats]
         )
-        pool = Pool()
         rows = [pool.shared(Rows(seat.request.x, None)) for seat in seats]
-        whole = {id(one.x): Rows(_in_batches(one.x, size), None) for one in rows}
+        whole = {id(one.x): pool.shared(Rows(_in_batches(one.x, size), None)) for one in rows}
         (x,), which = pool.stacked([whole[id(one.x)] for one in rows])
 
         def predict(state: State, which: Any, batch: Any, x: Arrays) -> Any:
@@ -187,11 +188,6 @@ def _of_batch(step: TracedStep, state: State, x: Arrays) -> Any:
     """The outputs, after what changes from batch to batch; to give all weights is to copy them."""
     after, outputs = step(state, x)
     return after.non_trainable, outputs
-
-
-def _bytes_of_lane(family: Family, one: _Prediction) -> int:
-    state = family.places[one.structure.key].put(one.state)
-    return sum(array.nbytes for array in (*state.trainable, *state.non_trainable))
 
 
 def _one_by_one(batches: Sequence[Any], n_rows: Sequence[int]) -> list[Started]:

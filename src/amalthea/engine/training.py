@@ -162,7 +162,7 @@ class Training:
 
     def _start(self, cohort: Cohort) -> None:
         """Train it in a thread if it can be, and if that is the way to use all cores."""
-        side_by_side = cohort.part.bytes_each * cohort.form.lanes * _n_cores()
+        side_by_side = cohort.bytes_meanwhile * _n_cores()
         has_room = cohort.form.name == "stacked" or side_by_side <= self._room
         if jax.default_backend() == "cpu" and has_room and not cohort.calls_user:
             train = partial(_outcomes_under, privates.jax_settings())
