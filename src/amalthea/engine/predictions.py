@@ -138,7 +138,7 @@ class Predictions:
         for rows in _batches(count_rows(request.x), request.batch_size):
             x = take(request.x, rows)
             if program is None:
-                key = ("predict a batch", step.key)
+                key = ("predict", step.key)
                 one = partial(_of_batch, step)
                 program = self._programs.prepare(key, one, state, x, effort=effort).result()
             changed, outputs = program(state, x)
@@ -164,7 +164,7 @@ class Predictions:
 
         axes: Any = (State(0, 0, 0, None, 0), 0, None, None)  # type: ignore[arg-type]
         program = self._programs.prepare(
-            ("predict batches together", step.key),
+            ("predict together", step.key),
             jax.vmap(predict, axes),
             *(state, which, np.int32(0), x),
             effort=effort_for_predicting(step.work),

@@ -6,7 +6,6 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import prod
 from typing import Any
 
 import jax
@@ -24,25 +23,29 @@ from .weaving import Slot, weave
 
 FAMILIES_KEPT = 256
 _GROUPS = ("trainable", "non_trainable", "optimizer")
-_READ = _GROUPS[:2]  # by predictions
 
 
 @dataclass(frozen=True, eq=False)
 class Family:
-    """One structure for fits of several, and the place of each in it, by its key.
-
-    ``bytes_to_predict`` are those of the values of one model that predictions read; 0 where that
-    is not known.
-    """
+    """One structure for fits of several, and the place of each in it, by its key."""
 
     structure: Structure
     places: Mapping[str, Place]
     members: tuple[Structure, ...]
-    bytes_to_predict: int = 0
 
     def has_room_for(self, weights: Sequence[Any]) -> bool:
         """Whether a model of this form with weights of these shapes would not make it larger."""
-        return next(iter(self.places.values())).has_room_for(weights)
+        return self._any_place.has_room_for(weights)
+
+    @property
+    def bytes_to_predict(self) -> int:
+        """What the values of one model take, without those of its optimizer."""
+        return self._any_place.bytes_to_predict
+
+    @property
+    def _any_place(self) -> Place:
+        """What all places have alike is the room in the family."""
+        return next(iter(self.places.values()))
 
     @classmethod
     def of_one(cls, structure: Structure) -> Family:
@@ -125,8 +128,7 @@ def family_of(structures: Sequence[Structure], one_step: bool = False) -> Family
         first.metrics,
         all(one.steady for one in structures),
     )
-    places, n_bytes = weaver.places(structures), weaver.bytes_to_predict
-    return Family(merged, places, tuple(structures), n_bytes)
+    return Family(merged, weaver.places(structures), tuple(structures))
 
 
 def can_be_woven(structure: Structure) -> bool:
@@ -214,11 +216,6 @@ class _Steps:
 
     def places(self, structures: Sequence[Structure]) -> dict[str, Place]:
         return {one.key: self._place(n) for n, one in enumerate(structures)}
-
-    @property
-    def bytes_to_predict(self) -> int:
-        rooms = [self._room(name, slot) for name in _READ for slot in self._slots[name]]
-        return sum(prod(shape) * dtype.itemsize for shape, dtype in rooms)
 
     def _where(self, n: int) -> Hashable:
         """Where the state of a model stands in that of the family."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any, Protocol
 
 import numpy as np
@@ -86,6 +87,11 @@ class Place(Protocol):
         """Whether the family has room for a model of its own form with weights of these shapes."""
         ...
 
+    @property
+    def bytes_to_predict(self) -> int:
+        """What the values of a model take in the family, without an optimizer; 0 if not known."""
+        ...
+
 
 class AsItIs:
     """A model that has a program of its own."""
@@ -104,6 +110,10 @@ class AsItIs:
 
     def has_room_for(self, weights: Sequence[Any]) -> bool:
         return False
+
+    @property
+    def bytes_to_predict(self) -> int:
+        return 0
 
 
 AS_IT_IS = AsItIs()
@@ -144,6 +154,11 @@ class InFamily:
             return False
         pairs = zip(shapes, map(np.shape, weights), strict=True)
         return all(a <= b for room, own in pairs for a, b in zip(own, room, strict=True))
+
+    @property
+    def bytes_to_predict(self) -> int:
+        trainable, non_trainable, _ = self.room
+        return sum(prod(shape) * dtype.itemsize for shape, dtype in (*trainable, *non_trainable))
 
     def _put(self, group: int, values: Sequence[Any]) -> list[Any]:
         by_place = dict(zip(self.where[group], values, strict=True))

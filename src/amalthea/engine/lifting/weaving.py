@@ -11,8 +11,8 @@ holds that variant's own array at the beginning of its axes. It holds for the ar
 takes for each variant the value that holds the variant's own input; its rule sees that what is
 behind the end of an axis reaches nothing before it. What is behind may be anything, NaN too: it
 is never multiplied away, but replaced. So every result holds the variant's own result, up to the
-order of sums to which zeros were added. What is to be zero behind the end, as weights are, begins
-so, and results are made so: there nothing is replaced.
+order of sums to which zeros were added. Weights are zero behind the end before the first step, and
+each step makes its results so: a sum or a product over them leaves nothing to replace.
 """
 
 from __future__ import annotations
