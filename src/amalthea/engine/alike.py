@@ -53,7 +53,7 @@ class FitLike(NamedTuple):
     validation: RowsLike | None
 
     @property
-    def beginning(self) -> Hashable:
+    def beginning(self) -> tuple[Hashable, ...]:
         """What the values of metrics at the beginning of an epoch depend on."""
         held = self.validation and self.validation.shapes
         return self.model.form, self.model.settings, self.training.shapes, held
@@ -67,9 +67,18 @@ class Forms:
 
     def __init__(self) -> None:
         self._numbers: OrderedDict[Likeness, int] = OrderedDict()
+        self._told: OrderedDict[int, str | None] = OrderedDict()
 
     def clear(self) -> None:
         self._numbers.clear()
+        self._told.clear()
+
+    def told(self, number: int) -> str | None:
+        """What tells that form in other processes; None where nothing does."""
+        if number not in self._told:
+            forms = [form for form, other in self._numbers.items() if other == number]
+            keep(self._told, number, forms[0].told() if forms else None, FORMS_KEPT)
+        return self._told[number]
 
     def of_model(self, request: FitRequest | PredictRequest, seen: Seen) -> Alike | None:
         """What is known of a request's model; None when nothing can be."""

@@ -10,6 +10,7 @@ from .programs import Programs
 from .reached import Reached
 from .run_shapes import RunShapes
 from .stored_programs import StoredPrograms
+from .stored_steps import StoredSteps
 from .structures import Structures
 
 
@@ -17,7 +18,7 @@ from .structures import Structures
 class Known:
     """Every engine of a process uses what another has traced or compiled."""
 
-    structures: Structures = field(default_factory=Structures)
+    structures: Structures = field(default_factory=lambda: Structures(StoredSteps.of_user()))
     families: Families = field(default_factory=Families)
     programs: Programs = field(default_factory=lambda: Programs(stored=StoredPrograms.of_user()))
     shapes: RunShapes = field(default_factory=RunShapes)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 
-from .alike import Alike, RowsLike
+from .alike import Alike, Forms, RowsLike
 from .batching import Steps
 from .derivation import Samples
 from .programs import TracedStep
+from .stored_steps import StoredSteps
 
 KEPT = 1024
 
@@ -16,10 +17,12 @@ KEPT = 1024
 class KnownSteps:
     """Steps by what they do, the form of the model, and the shape of the batch.
 
-    The least recently used go when more than ``KEPT`` were traced.
+    The least recently used go when more than ``KEPT`` were traced. What another process has traced
+    is ``stored``.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, stored: StoredSteps, forms: Forms) -> None:
+        self._stored, self._forms = stored, forms
         self._samples: OrderedDict[Hashable, Samples] = OrderedDict()
 
     def clear(self) -> None:
@@ -36,19 +39,19 @@ class KnownSteps:
         """A step that is known, or is now; of a model that is like no other it is traced."""
         if alike is None:
             return traced()
-        key = _key(kind, alike, shapes, n_rows)
-        samples = self._samples.setdefault(key, Samples())
-        self._samples.move_to_end(key)
-        step = samples.of(alike.numbers)
+        step = self._found(kind, alike, shapes, n_rows)
         if step is None:
-            step = samples.add(alike.numbers, traced())
-            self._forget_some()
+            step = traced()
+            told = self._told(kind, alike, shapes, n_rows)
+            if told is not None:
+                self._stored.keep(told, step)
+            step = self._add(kind, alike, shapes, n_rows, step)
         return step
 
     def steps(self, kind: str, alike: Alike, rows: RowsLike) -> Steps | None:
         """The steps on rows like these, if all are known."""
         found = [
-            None if size is None else self._found(_key(kind, alike, rows.shapes, size), alike)
+            None if size is None else self._found(kind, alike, rows.shapes, size)
             for size in rows.sizes
         ]
         known = all(
@@ -56,16 +59,33 @@ class KnownSteps:
         )
         return Steps(*found) if known else None
 
-    def _found(self, key: Hashable, alike: Alike) -> TracedStep | None:
-        samples = self._samples.get(key)
-        return None if samples is None else samples.of(alike.numbers)
+    def _found(self, kind: str, alike: Alike, shapes: Hashable, n_rows: int) -> TracedStep | None:
+        samples = self._samples.get((kind, alike.form, alike.settings, shapes, n_rows))
+        step = None if samples is None else samples.of(alike.numbers)
+        if step is not None:
+            return step
+        told = self._told(kind, alike, shapes, n_rows)
+        step = None if told is None else self._stored.load(told)
+        return None if step is None else self._add(kind, alike, shapes, n_rows, step)
 
-    def _forget_some(self) -> None:
+    def _add(
+        self, kind: str, alike: Alike, shapes: Hashable, n_rows: int, step: TracedStep
+    ) -> TracedStep:
+        key = kind, alike.form, alike.settings, shapes, n_rows
+        samples = self._samples.setdefault(key, Samples())
+        self._samples.move_to_end(key)
+        step = samples.add(alike.numbers, step)
         n_traced = sum(map(len, self._samples.values()))
         while n_traced > KEPT:
             _, forgotten = self._samples.popitem(last=False)
             n_traced -= len(forgotten)
+        return step
 
-
-def _key(kind: str, alike: Alike, shapes: Hashable, n_rows: int) -> Hashable:
-    return kind, alike.form, alike.settings, shapes, n_rows
+    def _told(
+        self, kind: str, alike: Alike, shapes: Hashable, n_rows: int
+    ) -> tuple[Hashable, ...] | None:
+        """What tells the step in other processes, where anything is stored."""
+        form = self._forms.told(alike.form) if self._stored.are_kept else None
+        if form is None:
+            return None
+        return kind, form, alike.numbers, alike.settings, shapes, n_rows

@@ -29,6 +29,7 @@ import keras
 import numpy as np
 
 from .keras_numbers import NUMBERS, Between, is_between
+from .told import Sign, told
 
 _PLAIN = frozenset({str, int, float, bool, bytes, complex, type(None)})
 _AS_IT_IS = (type, types.ModuleType, types.BuiltinFunctionType, np.dtype, np.generic)
@@ -44,7 +45,7 @@ _LEFT_BY_FIT = frozenset(
     {"history", "stop_training", "train_function", "test_function", "predict_function"}
 )
 _OF_KERAS = ("keras.", "jax.", "jax._src")
-_AGAIN, _NUMBER = object(), object()
+_AGAIN, _NUMBER = Sign("again"), Sign("number")
 _MOST_NUMBERS = 1024  # of an array that is spelled out
 
 
@@ -66,6 +67,10 @@ class Likeness:
         form = object.__new__(Likeness)
         form._words, form._hash, form.numbers = self._words, self._hash, ()
         return form
+
+    def told(self) -> str | None:
+        """The form as text, equal in other processes; None where nothing can be told there."""
+        return told(self._words)
 
     def __hash__(self) -> int:
         return self._hash

@@ -87,7 +87,8 @@ _LONE = Lone()
 class Member:
     """A fit without callbacks: nothing is read before the end."""
 
-    needs_all_variables = False  # the model's metrics too
+    needs_metrics = False  # the objects
+    needs_all_variables = False  # those of the model's metrics too
     sees_every_epoch = False
 
     def __init__(self, request: FitRequest, structure: Structure, state: State) -> None:
@@ -269,7 +270,10 @@ class _WithCallbacks(Member):
 class SeenByStandIn(_WithCallbacks):
     """Keras's own callbacks that a stand-in is enough for."""
 
+    needs_metrics = True
+
     def __init__(self, request: FitRequest, structure: Structure, state: State) -> None:
+        assert structure.metrics is not None
         stand_in = StandIn(request.model, structure.metrics)
         super().__init__(request, structure, state, stand_in)
         of_kind = keras.callbacks.TerminateOnNaN

@@ -83,6 +83,7 @@ class Predictions:
         for group in self._groups(list(number)):
             outputs = self._started(group, pool)
             started.update(zip(map(number.__getitem__, group.predictions), outputs, strict=True))
+        self._structures.write()  # while they are computed
         return [started[place] for place in range(len(requests))]
 
     def _started(self, group: _Group, pool: Pool) -> Sequence[Started | Exception]:

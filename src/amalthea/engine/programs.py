@@ -73,7 +73,7 @@ class TracedStep:
         assert self.flat is not None
         flat, result = self.flat.with_numbers(new), jax.tree.structure(self.result_like)
         key = _digest(flat.key, self._around)
-        return replace(self, key=key, flat=flat, _call=_as_step(flat, result))
+        return replace(self, key=key, flat=flat, _call=as_step(flat, result))
 
     def where_vary(self, places: Collection[int]) -> TracedStep:
         """The same, with those scalars marked as such that vary."""
@@ -97,7 +97,7 @@ def trace(function: Callable[..., Any], *arguments: Any) -> TracedStep:
     logs = tuple((leaf.shape, str(leaf.dtype)) for leaf in jax.tree.leaves(like[1:]))
     frame = rows, logs, str(jax.tree.structure((arguments[1:], like[1:])))
     key = _digest(flat.key if flat else _key_of(program), around)
-    call = _as_step(jaxpr_as_fun(program), result)
+    call = as_step(jaxpr_as_fun(program), result)
     return TracedStep(key, work, like, frame, data[0].shape[0], call, flat, around)
 
 
@@ -105,7 +105,9 @@ def _digest(*texts: str) -> str:
     return hashlib.sha256("\n".join(texts).encode()).hexdigest()
 
 
-def _as_step(call: Callable[..., Any], result: Any) -> Callable[..., Any]:
+def as_step(call: Callable[..., Any], result: Any) -> Callable[..., Any]:
+    """A function of lists of arrays as one of what stands in a state and a batch."""
+
     def step(*given: Any) -> Any:
         return jax.tree.unflatten(result, call(*jax.tree.leaves(given)))
 

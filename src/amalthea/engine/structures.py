@@ -7,13 +7,13 @@ import weakref
 from collections import OrderedDict
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import keras
 import numpy as np
 
-from .alike import FORMS_KEPT, FitLike, Forms, Seen, rows_like, settings, shapes_of
+from .alike import FitLike, Forms, Seen, rows_like, settings, shapes_of
 from .batches import EpochBatches, as_they_stand
 from .batching import Batching, Steps
 from .initial_values import initial_values
@@ -33,6 +33,7 @@ from .steps import (
     test_step,
     train_step,
 )
+from .stored_steps import StoredSteps
 
 STRUCTURES_KEPT = 1024
 
@@ -42,15 +43,16 @@ class Structure:
     """Fits of equal structure can share programs.
 
     ``no_metrics`` are the values of metrics at the beginning of an epoch, and ``metrics`` the
-    metrics of the first model of this structure, for callbacks that ask which way is better.
-    ``steady``: differences in rounding stay as small as they are.
+    metrics of the first model of this structure, for callbacks that ask which way is better; None
+    where no model has made them in this process. ``steady``: differences in rounding stay as small
+    as they are.
     """
 
     key: str
     train: Batching
     test: Batching | None
     no_metrics: list[np.ndarray]
-    metrics: list[Any] = field(repr=False)
+    metrics: list[Any] | None = field(repr=False)
     steady: bool = False
 
     @property
@@ -60,15 +62,30 @@ class Structure:
         return of_training if self.test is None else of_training & self.test.by_themselves
 
 
-class Structures:
-    """Finds the structure of a request, and traces only what no likeness tells."""
+class _Beginning(NamedTuple):
+    """What fits of a likeness begin with, as in :class:`Structure`.
 
-    def __init__(self) -> None:
-        self._forms, self._steps = Forms(), KnownSteps()
+    ``slots`` are what an optimizer gets when it is built, where the form tells it.
+    """
+
+    no_metrics: list[np.ndarray]
+    metrics: list[Any] | None
+    steady: bool
+    slots: list[np.ndarray] | None
+
+
+class Structures:
+    """Finds the structure of a request, and traces only what no likeness tells.
+
+    What this process learns by tracing can be written down for others (``write``).
+    """
+
+    def __init__(self, stored: StoredSteps | None = None) -> None:
+        self._stored = stored or StoredSteps(None)
+        self._forms = Forms()
+        self._steps = KnownSteps(self._stored, self._forms)
         self._known: OrderedDict[Hashable, Structure] = OrderedDict()
-        self._begun: OrderedDict[Hashable, Structure] = OrderedDict()
-        # What an optimizer gets when it is built, where the form tells it.
-        self._slots: OrderedDict[int, list[np.ndarray] | None] = OrderedDict()
+        self._begun: OrderedDict[Hashable, _Beginning] = OrderedDict()
         self._own: weakref.WeakKeyDictionary[Any, OrderedDict[Hashable, Any]] = (
             weakref.WeakKeyDictionary()
         )
@@ -78,57 +95,99 @@ class Structures:
         return self._forms.of_fit(request, seen)
 
     def clear(self) -> None:
-        for known in (self._forms, self._steps, self._known, self._begun, self._slots, self._own):
+        for known in (self._forms, self._steps, self._known, self._begun, self._own):
             known.clear()
 
+    def write(self) -> None:
+        """Write down what is new; it can be done while others work."""
+        self._stored.write()
+
     def of_fit(
-        self, request: FitRequest, key: FitLike | None, all_variables: bool = False
+        self,
+        request: FitRequest,
+        key: FitLike | None,
+        metrics: bool = False,
+        all_variables: bool = False,
     ) -> tuple[Structure, State]:
         """The structure of a fit, and the state that it starts from.
 
-        ``key`` is its likeness. With ``all_variables`` the model gets its metrics' variables too,
-        for who looks at them.
+        ``key`` is its likeness. With ``metrics`` the structure has its metrics, and with
+        ``all_variables`` the model gets their variables too, for who looks at them.
         """
-        model = request.model
         known = self._found(key)
-        if known is None:
-            with resumed(request.generators):
-                built, before = model.optimizer.built, list(model.optimizer.variables)
-                with initial_values():
-                    create_variables(request)
-                    _reset_metrics(model)
-                if request.likeness is not None and key is not None and not built:
-                    slots = _slots_of(model.optimizer, before)
-                    keep(self._slots, key.model.form, slots, FORMS_KEPT)
-                state = state_of(model)
-                known = self._trace(request, state, key)
-            return known, state
+        if known is None or (metrics and known.metrics is None):
+            return self._begin(request, key)
+        model = request.model
         if all_variables:
             create_variables(request)
         elif not model.optimizer.built:
-            slots = self._slots.get(key.model.form) if key and request.keeps_model else None
-            if slots is not None:
+            begun = self._begun.get(key.beginning) if key and request.keeps_model else None
+            if begun is not None and begun.slots is not None:
                 state = state_of(model)
-                optimizer = [*state.optimizer, *slots]
+                optimizer = [*state.optimizer, *begun.slots]
                 return known, state._replace(optimizer=optimizer, metrics=known.no_metrics)
             with initial_values():
                 model.optimizer.build(model.trainable_variables)
         return known, state_of(model)._replace(metrics=known.no_metrics)
 
+    def _begin(self, request: FitRequest, key: FitLike | None) -> tuple[Structure, State]:
+        """The same, of the first fit of its likeness."""
+        model = request.model
+        with resumed(request.generators):
+            built, before = model.optimizer.built, list(model.optimizer.variables)
+            with initial_values():
+                create_variables(request)
+                _reset_metrics(model)
+            state = state_of(model)
+            train, test = self._trace(request, state, key)
+        begun = _Beginning(
+            [np.asarray(value) for value in state.metrics],
+            list(model.metrics),
+            key is not None and is_steady(model),
+            _slots_of(model.optimizer, before) if request.likeness and not built else None,
+        )
+        structure = _structure(train, test, begun)
+        if key is not None:
+            keep(self._known, key, structure, STRUCTURES_KEPT)
+            self._keep_beginning(key, begun)
+        return structure, state
+
     def _found(self, key: FitLike | None) -> Structure | None:
         """A structure that is known, or whose steps are."""
         if key is None:
             return None
-        known, begun = self._known.get(key), self._begun.get(key.beginning)
-        if known is None and begun is not None:
+        known = self._known.get(key)
+        begun = self._beginning(key) if known is None else None
+        if begun is not None:
             train = self._steps.steps("train", key.model, key.training)
             held = key.validation
             test = None if held is None else self._steps.steps("test", key.model, held)
             if train is not None and (test is None) == (held is None):
-                known = _structure(train, test, begun.no_metrics, begun.metrics, begun.steady)
+                known = _structure(train, test, begun)
         if known is not None:
             keep(self._known, key, known, STRUCTURES_KEPT)
         return known
+
+    def _beginning(self, key: FitLike) -> _Beginning | None:
+        begun = self._begun.get(key.beginning)
+        told = self._told(key) if begun is None else None
+        if told is not None:
+            begun = self._stored.load(told)
+            if begun is not None:
+                keep(self._begun, key.beginning, begun, STRUCTURES_KEPT)
+        return begun
+
+    def _keep_beginning(self, key: FitLike, begun: _Beginning) -> None:
+        keep(self._begun, key.beginning, begun, STRUCTURES_KEPT)
+        told = self._told(key)
+        if told is not None:
+            self._stored.keep(told, begun._replace(metrics=None))
+
+    def _told(self, key: FitLike) -> tuple[Hashable, ...] | None:
+        """What tells the beginning in other processes, where anything is stored."""
+        form = self._forms.told(key.model.form) if self._stored.are_kept else None
+        _, *others = key.beginning
+        return None if form is None else ("begin", form, *others)
 
     def of_predict(self, request: PredictRequest, state: State, seen: Seen) -> Structure:
         """The step that predicts a batch, in the place of one that trains."""
@@ -150,7 +209,9 @@ class Structures:
             keep(known, key, structure, STRUCTURES_KEPT)
         return structure
 
-    def _trace(self, request: FitRequest, state: State, key: FitLike | None) -> Structure:
+    def _trace(
+        self, request: FitRequest, state: State, key: FitLike | None
+    ) -> tuple[Steps, Steps | None]:
         """Trace those of its steps that are not known."""
         model, held = request.model, request.validation
         alike = None if key is None else key.model
@@ -171,28 +232,15 @@ class Structures:
             return Steps(*map(of_size, like.sizes))
 
         train = steps("train", train_step, request.training, request.batch_size)
-        test = None
-        if held is not None:
-            test = steps("test", test_step, held, request.validation_batch_size)
-        no_metrics = [np.asarray(value) for value in state.metrics]
-        steady = key is not None and is_steady(model)
-        structure = _structure(train, test, no_metrics, list(model.metrics), steady)
-        if key is not None:
-            keep(self._known, key, structure, STRUCTURES_KEPT)
-            keep(self._begun, key.beginning, structure, STRUCTURES_KEPT)
-        return structure
+        if held is None:
+            return train, None
+        return train, steps("test", test_step, held, request.validation_batch_size)
 
 
-def _structure(
-    train: Steps,
-    test: Steps | None,
-    no_metrics: list[np.ndarray],
-    metrics: list[Any],
-    steady: bool,
-) -> Structure:
-    parts = (train.key, test and test.key, [value.tobytes() for value in no_metrics])
+def _structure(train: Steps, test: Steps | None, begun: _Beginning) -> Structure:
+    parts = (train.key, test and test.key, [value.tobytes() for value in begun.no_metrics])
     key = hashlib.sha256(str(parts).encode()).hexdigest()
-    return Structure(key, train, test, no_metrics, metrics, steady)
+    return Structure(key, train, test, begun.no_metrics, begun.metrics, begun.steady)
 
 
 def create_variables(request: FitRequest) -> None:

@@ -129,13 +129,15 @@ class Training:
                 cohort.n_programs = known.programs.compilations - before
                 self._cohorts.append(cohort)
                 self._start(cohort)
+        known.structures.write()  # while they train
 
     def _member(self, request: FitRequest, key: FitLike | None, pool: Pool) -> Member:
         started = time.perf_counter()
         validation = request.validation and pool.shared(request.validation)
         request = replace(request, training=pool.shared(request.training), validation=validation)
         kind = kind_of_member(request)
-        structure, state = self._known.structures.of_fit(request, key, kind.needs_all_variables)
+        needs = kind.needs_metrics, kind.needs_all_variables
+        structure, state = self._known.structures.of_fit(request, key, *needs)
         member = kind(request, structure, state)
         member.begin()
         member.seconds = time.perf_counter() - started
