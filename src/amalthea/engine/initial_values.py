@@ -29,6 +29,7 @@ FEWEST_DRAWN, MOST_DRAWN = 2**10, 2**20  # beyond, drawing too many costs more t
 
 MOST_KEPT = 256  # arrays of the smallest size
 _LARGEST_FLOAT = float(np.finfo("float32").max)
+_LARGEST_EXACT = 2**24  # up to there floats are all whole numbers
 
 _one_at_a_time = RLock()
 _drawn_before: OrderedDict[Any, np.ndarray] = OrderedDict()
@@ -126,8 +127,9 @@ def _from_numbers(convert: Callable[..., Any]) -> Callable[..., Any]:
 
 def _exact(x: Any, dtype: Any) -> bool:
     """Whether NumPy converts it as JAX does: whole numbers in range, or a float once rounded."""
-    if type(x) is float:
-        return dtype == "float32" and abs(x) <= _LARGEST_FLOAT
+    if dtype == "float32" and type(x) is not list:
+        most = _LARGEST_FLOAT if type(x) is float else _LARGEST_EXACT
+        return type(x) in (int, float) and abs(x) <= most
     numbers = x if type(x) is list else [x]
     if not numbers or dtype not in ("int32", "uint32"):
         return False

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 FITS_BETWEEN_COLLECTIONS = 32  # a collection takes 0.1 to 0.2 s, a fit holds about 1 MB
-YOUNG_OBJECTS = 50_000  # between two looks at the newest
+YOUNG_OBJECTS = 200_000  # between two looks at the newest; a small search makes fewer
 
 _since_collection = 0
 _in_waves: ContextVar[bool] = ContextVar("amalthea_in_waves", default=False)

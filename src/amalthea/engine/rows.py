@@ -104,3 +104,14 @@ class Rows:
     def take(self, rows: np.ndarray) -> tuple[Arrays, ...]:
         parts = (self.x, self.y, self.sample_weight)
         return tuple(take(part, rows) for part in parts if part is not None)
+
+
+def batch_like(rows: Rows, n_rows: int) -> tuple[Arrays, ...]:
+    """Arrays with the shapes and types of a batch, to trace a step on."""
+
+    def one(array: Any) -> jax.ShapeDtypeStruct:
+        kept = in_keras_types(np.empty((0,), array.dtype)).dtype
+        return jax.ShapeDtypeStruct((n_rows, *array.shape[1:]), kept)
+
+    parts = (rows.x, rows.y, rows.sample_weight)
+    return tuple(map_arrays(one, part) for part in parts if part is not None)

@@ -2,34 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import weakref
 from collections import OrderedDict
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
-import jax
-import keras
 import numpy as np
 
 from .alike import FitLike, Forms, Seen, rows_like, settings, shapes_of
-from .batches import EpochBatches, as_they_stand
 from .batching import Batching, Steps
+from .beginnings import Beginning, beginning, create_variables
 from .initial_values import initial_values
 from .known_steps import KnownSteps
-from .obstacles import NeedsKeras
 from .programs import TracedStep, trace
 from .recent import keep
 from .requests import FitRequest, PredictRequest
-from .rows import Arrays, Rows, in_keras_types, map_arrays
+from .rows import Rows, batch_like, in_keras_types, map_arrays
 from .seeding import resumed
-from .steadiness import is_steady
+from .shared_updates import SharedUpdates
 from .steps import (
     Address,
     State,
     predict_step,
     state_of,
+    state_to_predict,
     test_step,
     train_step,
 )
@@ -62,18 +61,6 @@ class Structure:
         return of_training if self.test is None else of_training & self.test.by_themselves
 
 
-class _Beginning(NamedTuple):
-    """What fits of a likeness begin with, as in :class:`Structure`.
-
-    ``slots`` are what an optimizer gets when it is built, where the form tells it.
-    """
-
-    no_metrics: list[np.ndarray]
-    metrics: list[Any] | None
-    steady: bool
-    slots: list[np.ndarray] | None
-
-
 class Structures:
     """Finds the structure of a request, and traces only what no likeness tells.
 
@@ -82,10 +69,10 @@ class Structures:
 
     def __init__(self, stored: StoredSteps | None = None) -> None:
         self._stored = stored or StoredSteps(None)
-        self._forms = Forms()
+        self._forms, self._updates = Forms(), SharedUpdates()
         self._steps = KnownSteps(self._stored, self._forms)
         self._known: OrderedDict[Hashable, Structure] = OrderedDict()
-        self._begun: OrderedDict[Hashable, _Beginning] = OrderedDict()
+        self._begun: OrderedDict[Hashable, Beginning] = OrderedDict()
         self._own: weakref.WeakKeyDictionary[Any, OrderedDict[Hashable, Any]] = (
             weakref.WeakKeyDictionary()
         )
@@ -95,8 +82,10 @@ class Structures:
         return self._forms.of_fit(request, seen)
 
     def clear(self) -> None:
-        for known in (self._forms, self._steps, self._known, self._begun, self._own):
+        for known in (self._forms, self._steps, self._updates):
             known.clear()
+        for found in (self._known, self._begun, self._own):
+            found.clear()
 
     def write(self) -> None:
         """Write down what is new; it can be done while others work."""
@@ -132,20 +121,10 @@ class Structures:
 
     def _begin(self, request: FitRequest, key: FitLike | None) -> tuple[Structure, State]:
         """The same, of the first fit of its likeness."""
-        model = request.model
         with resumed(request.generators):
-            built, before = model.optimizer.built, list(model.optimizer.variables)
-            with initial_values():
-                create_variables(request)
-                _reset_metrics(model)
-            state = state_of(model)
+            begun = beginning(request, is_told=key is not None)
+            state = state_of(request.model)
             train, test = self._trace(request, state, key)
-        begun = _Beginning(
-            [np.asarray(value) for value in state.metrics],
-            list(model.metrics),
-            key is not None and is_steady(model),
-            _slots_of(model.optimizer, before) if request.likeness and not built else None,
-        )
         structure = _structure(train, test, begun)
         if key is not None:
             keep(self._known, key, structure, STRUCTURES_KEPT)
@@ -168,7 +147,7 @@ class Structures:
             keep(self._known, key, known, STRUCTURES_KEPT)
         return known
 
-    def _beginning(self, key: FitLike) -> _Beginning | None:
+    def _beginning(self, key: FitLike) -> Beginning | None:
         begun = self._begun.get(key.beginning)
         told = self._told(key) if begun is None else None
         if told is not None:
@@ -177,7 +156,7 @@ class Structures:
                 keep(self._begun, key.beginning, begun, STRUCTURES_KEPT)
         return begun
 
-    def _keep_beginning(self, key: FitLike, begun: _Beginning) -> None:
+    def _keep_beginning(self, key: FitLike, begun: Beginning) -> None:
         keep(self._begun, key.beginning, begun, STRUCTURES_KEPT)
         told = self._told(key)
         if told is not None:
@@ -201,13 +180,26 @@ class Structures:
         if structure is None:
 
             def traced() -> TracedStep:
-                x = _batch_like(Rows(request.x, None), request.batch_size)[0]
+                x = batch_like(Rows(request.x, None), request.batch_size)[0]
                 return trace(lambda state, x: predict_step(model, state, x), state, x)
 
             step = self._steps.step("predict", alike, shapes, request.batch_size, traced)
             structure = Structure(step.key, Steps(step, None), None, [], [])
             keep(known, key, structure, STRUCTURES_KEPT)
         return structure
+
+    def foresee(self, requests: Iterable[FitRequest]) -> None:
+        """Trace how models that are kept predict rows like those of their training.
+
+        That comes next, and can be traced while they are trained. What goes wrong is told then.
+        """
+        seen: Seen = {}
+        for request in requests:
+            if request.keeps_model and request.likeness is not None:
+                x, size = request.training.x, request.batch_size
+                like = PredictRequest(request.model, x, size, likeness=request.likeness)
+                with contextlib.suppress(Exception):
+                    self.of_predict(like, state_to_predict(request.model), seen)
 
     def _trace(
         self, request: FitRequest, state: State, key: FitLike | None
@@ -222,10 +214,11 @@ class Structures:
             def of_size(n_rows: int | None) -> TracedStep | None:
                 if n_rows is None:
                     return None
-                batch = _batch_like(rows, n_rows)
+                batch = batch_like(rows, n_rows)
 
                 def traced() -> TracedStep:
-                    return trace(lambda state, data: step(model, state, data), state, batch)
+                    with self._updates.shared(model):
+                        return trace(lambda state, data: step(model, state, data), state, batch)
 
                 return self._steps.step(kind, alike, like.shapes, n_rows, traced)
 
@@ -237,69 +230,7 @@ class Structures:
         return train, steps("test", test_step, held, request.validation_batch_size)
 
 
-def _structure(train: Steps, test: Steps | None, begun: _Beginning) -> Structure:
+def _structure(train: Steps, test: Steps | None, begun: Beginning) -> Structure:
     parts = (train.key, test and test.key, [value.tobytes() for value in begun.no_metrics])
     key = hashlib.sha256(str(parts).encode()).hexdigest()
     return Structure(key, train, test, begun.no_metrics, begun.metrics, begun.steady)
-
-
-def create_variables(request: FitRequest) -> None:
-    """Let Keras create what it creates at the beginning of a fit, and train nothing.
-
-    Metrics and the optimizer get their variables there, from the shapes of the first batch.
-    """
-    rows = request.training
-    batches = EpochBatches(rows, request.batch_size, as_they_stand(len(rows)))
-    request.model.fit(batches, epochs=0, verbose=0)
-
-
-def _slots_of(
-    optimizer: keras.optimizers.Optimizer, before: list[keras.Variable]
-) -> list[np.ndarray] | None:
-    """The values of what an optimizer got since then, if each is one number throughout.
-
-    Then they come from its settings alone, and models of one likeness begin with the same.
-    """
-    variables = optimizer.variables
-    if list(map(id, variables[: len(before)])) != list(map(id, before)):
-        return None
-    values = [np.asarray(variable.value) for variable in variables[len(before) :]]
-    return values if all((value == value.flat[:1]).all() for value in values) else None
-
-
-def _reset_metrics(model: keras.Model) -> None:
-    """Reset the metrics, and see that they begin each epoch alike, as Keras's own do."""
-    model.reset_metrics()
-    if all(type(metric).__module__.startswith("keras.") for metric in _metrics_of(model)):
-        return
-    fresh = [np.asarray(variable.value) for variable in model.metrics_variables]
-    for variable in model.metrics_variables:
-        variable.assign(variable.value + 1)
-    model.reset_metrics()
-    again = [np.asarray(variable.value) for variable in model.metrics_variables]
-    for before, after, variable in zip(fresh, again, model.metrics_variables, strict=True):
-        if not np.array_equal(before, after):
-            variable_name = variable.path
-            for kept, value in zip(model.metrics_variables, fresh, strict=True):
-                kept.assign(value)
-            raise NeedsKeras(f"reset_state of a metric does not reset {variable_name}")
-
-
-def _metrics_of(model: keras.Model) -> Iterator[Any]:
-    """The metrics of a model, and those that a collection of metrics holds."""
-    ahead = list(model.metrics)
-    while ahead:
-        metric = ahead.pop()
-        yield metric
-        ahead.extend(getattr(metric, "metrics", ()))
-
-
-def _batch_like(rows: Rows, n_rows: int) -> tuple[Arrays, ...]:
-    """Arrays with the shapes and types of a batch, to trace a step on."""
-
-    def one(array: Any) -> jax.ShapeDtypeStruct:
-        kept = in_keras_types(np.empty((0,), array.dtype)).dtype
-        return jax.ShapeDtypeStruct((n_rows, *array.shape[1:]), kept)
-
-    parts = (rows.x, rows.y, rows.sample_weight)
-    return tuple(map_arrays(one, part) for part in parts if part is not None)

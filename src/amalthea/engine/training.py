@@ -129,7 +129,10 @@ class Training:
                 cohort.n_programs = known.programs.compilations - before
                 self._cohorts.append(cohort)
                 self._start(cohort)
-        known.structures.write()  # while they train
+        if self._running and len(requests) > 1:  # meanwhile
+            distinct = {one.structure.key: one.request for one in self._number_of}
+            known.structures.foresee(distinct.values())
+        known.structures.write()
 
     def _member(self, request: FitRequest, key: FitLike | None, pool: Pool) -> Member:
         started = time.perf_counter()

@@ -177,7 +177,8 @@ class Graph:
         """Whether a place along that axis is less than ``size``, broadcast to ``shape``."""
 
         def call(size: Any) -> list[Any]:
-            return [jax.lax.broadcasted_iota("int32", shape, axis) < size]
+            place = jax.lax.broadcasted_iota("int32", shape, axis)
+            return [jax.lax.lt(place, jax.lax.broadcast(size, shape))]
 
         key = ("within", axis, shape)
         return self.node(key, call, [size], [(shape, np.dtype(bool))])[0]

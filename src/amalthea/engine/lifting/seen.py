@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -85,13 +86,11 @@ class Seen:
 def masked(graph: Graph, value: Value, axis: int, size: Value, neutral: Any) -> Value:
     """The same array, but neutral from ``size`` on along that axis."""
     inside = graph.within(size, axis, value.shape)
-    return graph.apply(
-        lambda inside, array: jnp.where(inside, array, _like(neutral, array)),
-        ("masked", str(neutral)),
-        inside,
-        value,
-        shape=value.shape,
-    )
+
+    def call(inside: Any, array: Any) -> Any:
+        return jax.lax.select(inside, array, jax.lax.full_like(array, _like(neutral, array)))
+
+    return graph.apply(call, ("masked", str(neutral)), inside, value, shape=value.shape)
 
 
 def is_ragged(sizes: Sizes) -> bool:
