@@ -53,6 +53,10 @@ class Numbers:
         known.append(list(vector))
         return kind, len(known) - 1
 
+    def at(self, kind: str, place: int) -> Sequence[Any]:
+        """What stands there, for each variant."""
+        return self._vectors[kind][place]
+
     @property
     def kinds(self) -> tuple[str, ...]:
         return tuple(sorted(self._vectors))
@@ -80,6 +84,9 @@ class Graph:
         self._known: dict[Hashable, list[Value]] = {}
         self._given: list[Value] = []
         self._zero_behind: set[int] = set()
+        self._constants: dict[int, np.ndarray] = {}
+        self._scalars: dict[int, Sequence[Value]] = {}  # that an array is made of
+        self._reshaped: dict[int, Value] = {}  # from what
         self._places: list[tuple[int, str, int]] = []
 
     def argument(self, shape: tuple[int, ...], dtype: Any, zero_behind: bool = False) -> Value:
@@ -95,7 +102,9 @@ class Graph:
 
     def constant(self, array: np.ndarray) -> Value:
         key = ("constant", array.dtype.str, array.shape, array.tobytes())
-        return self.node(key, lambda: [array], [], [(array.shape, array.dtype)])[0]
+        value = self.node(key, lambda: [array], [], [(array.shape, array.dtype)])[0]
+        self._constants[value.number] = array
+        return value
 
     def scalar(self, value: Any, dtype: Any) -> Value:
         return self.constant(np.asarray(value, dtype))
@@ -110,6 +119,25 @@ class Graph:
             self._places.append((value.number, kind, place))
         return self._known[key][0]
 
+    def known(self, value: Value, variant: int) -> np.ndarray | None:
+        """What a constant or numbers are for that variant; None of what has to be computed."""
+        if value.number in self._constants:
+            return self._constants[value.number]
+        if value.number in self._scalars:
+            scalars = [self.known(scalar, variant) for scalar in self._scalars[value.number]]
+            if any(scalar is None for scalar in scalars):
+                return None
+            return np.array(scalars, value.dtype).reshape(value.shape)
+        for number, kind, place in self._places:
+            if number == value.number:
+                told = self.numbers.at(kind, place)[variant]
+                return None if told is None else np.asarray(told, kind)
+        return None
+
+    def is_constant(self, value: Value) -> bool:
+        """Whether it is the same for all variants, here and in each program of this form."""
+        return value.number in self._constants
+
     def array_of(self, scalars: Sequence[Value], shape: tuple[int, ...], dtype: Any) -> Value:
         """Scalars as an array of that shape."""
         if not shape:
@@ -118,7 +146,9 @@ class Graph:
         def call(*values: Any) -> list[Any]:
             return [jnp.stack(values).reshape(shape)]
 
-        return self.node(("array of", shape), call, scalars, [(shape, dtype)])[0]
+        value = self.node(("array of", shape), call, scalars, [(shape, dtype)])[0]
+        self._scalars[value.number] = scalars
+        return value
 
     def node(
         self,
@@ -146,6 +176,18 @@ class Graph:
             key, lambda *arrays: [function(*arrays)], inputs, [(shape, inputs[-1].dtype)]
         )
         return value
+
+    def reshaped(self, value: Value, shape: tuple[int, ...]) -> Value:
+        """The same elements in that shape; what was reshaped from it is there already."""
+        while value.number in self._reshaped and value.shape != shape:
+            value = self._reshaped[value.number]
+        if value.shape == shape:
+            return value
+        new = self.apply(
+            lambda array: jax.lax.reshape(array, shape), ("reshaped", shape), value, shape=shape
+        )
+        self._reshaped[new.number] = value
+        return new
 
     def chosen(self, vector: Vector, values: Sequence[Value]) -> Value:
         """Of values of one shape the one that ``vector`` names for each variant."""

@@ -11,15 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from .graph import Value
-from .seen import Seen, Shape, Sizes, is_ragged, refuse_unless
+from .seen import Seen, Shape, is_ragged, refuse_unless
 
 
 def reshape(seen: Seen) -> list[Value]:
-    def without_ones(shape: Shape) -> list[Sizes]:
-        return [sizes for sizes in shape if set(sizes) != {1}]
-
-    if without_ones(seen.takes[0]) == without_ones(seen.gives[0]):
-        return seen.bound(new_sizes=seen.room())
+    """One that does more along axes of several sizes than to add or leave out ones."""
     return [_looked_up(seen, seen.inputs[0], seen.takes[0], _flat_place(seen))]
 
 

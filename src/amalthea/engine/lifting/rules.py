@@ -16,6 +16,7 @@ import jax
 
 from . import moves
 from .flat import NotWoven
+from .folding import without_computing
 from .graph import Value
 from .seen import Seen, is_ragged, refuse_unless
 
@@ -24,6 +25,9 @@ Rule = Callable[[Seen], list[Value]]
 
 def written(seen: Seen) -> list[Value]:
     """The results of an equation for all variants."""
+    known = without_computing(seen)
+    if known is not None:
+        return known
     rule = _RULES.get(seen.name)
     ragged = any(is_ragged(sizes) for shape in (*seen.takes, *seen.gives) for sizes in shape)
     if not ragged and seen.alike:
