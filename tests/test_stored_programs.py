@@ -18,7 +18,8 @@ from jax.extend.core import Primitive
 
 from amalthea.engine import programs
 from amalthea.engine.programs import Programs
-from amalthea.engine.stored_programs import FOLDER, READS_QUIETLY, StoredPrograms
+from amalthea.engine.stored_files import FOLDER, READS_QUIETLY
+from amalthea.engine.stored_programs import StoredPrograms
 
 pytestmark = pytest.mark.skipif(not READS_QUIETLY, reason="not used with this JAX")
 X = np.arange(6.0, dtype="float32").reshape(2, 3)
@@ -72,7 +73,7 @@ def test_what_differs_in_anything_is_compiled(
     if change == "type":
         x = X.astype("int32")
     if change == "surroundings":
-        monkeypatch.setattr("amalthea.engine.stored_programs._surroundings", lambda: "elsewhere")
+        monkeypatch.setattr("amalthea.engine.stored_files._surroundings", lambda: "elsewhere")
     if change == "settings":
         jax.config.update("jax_numpy_rank_promotion", "warn")
     try:
@@ -201,7 +202,7 @@ def test_a_variable_chooses_the_folder(
     monkeypatch.setenv(FOLDER, asked)
     monkeypatch.setenv("HOME", "/home/me")
     monkeypatch.setattr("platformdirs.user_cache_path", lambda name: Path("/caches") / name)
-    found = StoredPrograms.of_user()._folder
+    found = StoredPrograms.of_user()._files._folder
     expected = Path("/caches/amalthea/programs") if folder == "user" else folder and Path(folder)
     assert found == expected
 
@@ -210,24 +211,26 @@ PROGRAM = """
 import keras, numpy as np
 from sklearn.datasets import load_iris
 import amalthea
-from amalthea.engine import programs
+from amalthea.engine import programs, structures
 
 def build(units=4):
     L = keras.layers
     return keras.Sequential([L.Input((4,)), L.Dense(units, "relu"), L.Dense(3, "softmax")])
 
-compiled = []
-compile = programs.Programs._compile
+compiled, traced = [], []
+compile, trace = programs.Programs._compile, structures.trace
 programs.Programs._compile = lambda *a: compiled.append(a) or compile(*a)
+structures.trace = lambda *a: traced.append(a) or trace(*a)
 X, y = load_iris(return_X_y=True)
 estimator = amalthea.KerasClassifier(build, epochs=3, random_state=0)
 search = amalthea.GridSearchCV(estimator, {"units": [3, 5]}, cv=3).fit(X, y)
-print(len(compiled), search.programs_, *search.cv_results_["mean_test_score"])
+scores = search.cv_results_["mean_test_score"]
+print(len(compiled), len(traced), search.programs_, *scores)
 """
 
 
 @pytest.mark.slow
-def test_the_next_process_compiles_nothing_and_finds_the_same(tmp_path: Path) -> None:
+def test_the_next_process_traces_and_compiles_nothing_and_finds_the_same(tmp_path: Path) -> None:
     env = {name: value for name, value in os.environ.items() if "JAX" not in name}
     env[FOLDER] = str(tmp_path)
     outs = [
@@ -236,9 +239,10 @@ def test_the_next_process_compiles_nothing_and_finds_the_same(tmp_path: Path) ->
         ).stdout.split()
         for _ in range(2)
     ]
-    assert int(outs[0][0]) == int(outs[0][1]) > 0
-    assert outs[1][0] == "0"
-    assert outs[1][1:] == outs[0][1:]
+    compiled, traced, *found = outs[0]
+    assert int(compiled) == int(found[0]) > 0
+    assert int(traced) > 0
+    assert outs[1] == ["0", "0", *found]
 
 
 def test_a_step_whose_text_has_an_address_is_known_to_this_process_alone(

@@ -118,33 +118,24 @@ def _step(told: dict[str, Any]) -> TracedStep:
 
 
 def _primitive(name: str) -> Primitive | None:
-    return _listed().get(name) or _unlisted().get(name)
+    return _primitives().get(name)
 
 
 @functools.cache
-def _listed() -> dict[str, Primitive]:
-    """Those that JAX lists, by their names."""
-    return {one.name: one for one in vars(primitives).values() if isinstance(one, Primitive)}
+def _primitives() -> dict[str, Primitive]:
+    """Those that JAX lists, by their names, and two that its public functions use."""
+    keys = jax.make_jaxpr(lambda bits: jax.random.key_data(jax.random.wrap_key_data(bits)))
+    shown = [value for module in (primitives, jax.lax) for value in vars(module).values()]
+    shown += [equation.primitive for equation in _equations(keys(np.zeros(2, "uint32")))]
+    return {one.name: one for one in shown if isinstance(one, Primitive)}
 
 
-@functools.cache
-def _unlisted() -> dict[str, Primitive]:
-    """Others, which public functions of JAX use."""
-    two: Any = np.zeros(2, "uint32")
-    programs = (
-        jax.make_jaxpr(lambda: jax.random.key_data(jax.random.wrap_key_data(two)))(),
-        jax.make_jaxpr(lambda array: jax.lax.split(array, (1, 1)))(two),
-        jax.make_jaxpr(jax.lax.optimization_barrier)(two),
-    )
-    return {one.name: one for program in programs for one in _primitives_of(program)}
-
-
-def _primitives_of(program: Any) -> Iterator[Primitive]:
+def _equations(program: Any) -> Iterator[Any]:
     for equation in program.eqns:
-        yield equation.primitive
+        yield equation
         for value in equation.params.values():
             if hasattr(value, "eqns"):
-                yield from _primitives_of(value)
+                yield from _equations(value)
 
 
 @functools.cache

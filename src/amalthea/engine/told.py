@@ -80,8 +80,8 @@ def _of_class(kind: type) -> str:
 
 
 def _is_as_written(kind: type) -> bool:
-    """Whether what a class of Keras does is Keras's; registries and named tuples add the rest."""
-    if not kind.__module__.startswith("keras.") or issubclass(kind, tuple):
+    """Whether what a class of Keras does is Keras's; registries, enums and tuples add the rest."""
+    if not kind.__module__.startswith("keras.") or issubclass(kind, tuple | enum.Enum):
         return True
     return all(
         _is_of_keras(value)

@@ -40,7 +40,7 @@ _COMPARED: dict[str, Callable[..., Any]] = {
     "gt": np.greater,
     "ge": np.greater_equal,
 }
-_SMALLEST = float(np.finfo("float32").tiny)
+_EXACT = 2**24  # up to there floats are all whole numbers
 
 
 def without_computing(seen: Seen) -> list[Value] | None:
@@ -122,11 +122,11 @@ def _result(seen: Seen, given: Sequence[np.ndarray], dtype: np.dtype) -> np.ndar
     with np.errstate(all="ignore"):
         if name in _COMPARED:
             made = _COMPARED[name](*given)
-        elif name in _ARITHMETIC and dtype == np.float32:
+        elif name in _ARITHMETIC and _is_float(dtype):
             made = _ARITHMETIC[name](*given)
         elif name == "select_n":
             made = given[1 + int(given[0])]
-        elif name == "convert_element_type" and dtype == np.float32 and _is_exact(given[0]):
+        elif name == "convert_element_type" and _is_float(dtype) and _is_exact(given[0]):
             made = given[0].astype(dtype)
         elif name == "reduce_prod" and dtype == np.int32 and given[0].ndim == 1:
             made = np.prod(given[0], dtype=dtype)
@@ -136,17 +136,21 @@ def _result(seen: Seen, given: Sequence[np.ndarray], dtype: np.dtype) -> np.ndar
     return result if result.dtype == dtype and _is_plain(result) else None
 
 
+def _is_float(dtype: np.dtype) -> bool:
+    return dtype in (np.float32, np.float64)
+
+
 def _is_exact(number: np.ndarray) -> bool:
-    """Whether a float of 32 bits holds it as it is, or it is one."""
-    if number.dtype == np.float32:
-        return True
-    return number.dtype.kind in "bi" and abs(int(number)) <= 2**24
+    """Whether there is but one float that it can become."""
+    return _is_float(number.dtype) or (number.dtype.kind in "bi" and abs(int(number)) <= _EXACT)
 
 
 def _is_plain(number: np.ndarray) -> bool:
     """Zero, or a number that no compiler takes for zero."""
-    size = abs(float(number))
-    return size == 0 or (np.isfinite(size) and size >= _SMALLEST)
+    if not _is_float(number.dtype):
+        return True
+    size = abs(number)
+    return bool(size == 0 or (np.isfinite(size) and size >= np.finfo(number.dtype).tiny))
 
 
 def _value(seen: Seen, results: Sequence[np.ndarray], dtype: np.dtype) -> Value:
