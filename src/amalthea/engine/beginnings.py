@@ -38,7 +38,7 @@ def beginning(request: FitRequest, is_told: bool) -> Beginning:
     built, before = model.optimizer.built, list(model.optimizer.variables)
     with initial_values():
         if not (is_told and _create_at_once(request)):
-            create_variables(request)
+            create_variables(request)  # which says what is wrong, if something is
         _reset_metrics(model)
     return Beginning(
         [np.asarray(variable.value) for variable in model.metrics_variables],
@@ -60,15 +60,27 @@ def _create_at_once(request: FitRequest) -> bool:
     if not one or not all(layer.built for layer in layers):
         return False
     x, y, *weights = batch_like(request.training, min(len(request.training), request.batch_size))
-    shape = model.compute_output_shape(jax.tree.map(lambda array: array.shape, x))
-    if not isinstance(shape, tuple) or not all(type(size) is int for size in shape):
+    try:
+        shape = model.compute_output_shape(jax.tree.map(lambda array: array.shape, x))
+        if not _is_told(shape, outputs[0].shape):
+            return False
+        y_pred = jax.ShapeDtypeStruct(shape, outputs[0].dtype)
+        with keras.StatelessScope():
+            jax.eval_shape(model.compute_metrics, x, y, y_pred, *weights)
+    except Exception:
         return False
-    y_pred = jax.ShapeDtypeStruct(shape, outputs[0].dtype)
-    with keras.StatelessScope():
-        jax.eval_shape(model.compute_metrics, x, y, y_pred, *weights)
     if not model.optimizer.built:
         model.optimizer.build(model.trainable_variables)
     return True
+
+
+def _is_told(shape: Any, symbolic: tuple[int | None, ...]) -> bool:
+    """Whether that is the shape of one array, as the model itself says but for some sizes."""
+    return (
+        isinstance(shape, tuple)
+        and len(shape) == len(symbolic)
+        and all(type(a) is int and b in (None, a) for a, b in zip(shape, symbolic, strict=True))
+    )
 
 
 def create_variables(request: FitRequest) -> None:

@@ -14,7 +14,7 @@ import platform
 import re
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -78,13 +78,18 @@ class StoredFiles:
             with contextlib.suppress(OSError):
                 self._path(self._folder, key).unlink()
 
-    def write(self, key: tuple[Any, ...], content: bytes) -> None:
-        """Keep it, if there is room. If nothing can be written, a warning says so once."""
+    def write(self, contents: Mapping[tuple[Any, ...], bytes]) -> None:
+        """Keep these, by their keys, if there is room.
+
+        If nothing can be written, a warning says so once.
+        """
         folder = self._folder
-        if folder is None or len(content) > self._most_bytes:
+        if folder is None:
             return
         try:
-            _write(self._path(folder, key), content)
+            for key, content in contents.items():
+                if len(content) <= self._most_bytes:
+                    _write(self._path(folder, key), content)
             self._make_room(folder)
         except OSError as error:
             self._folder = None

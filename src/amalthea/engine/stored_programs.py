@@ -59,7 +59,7 @@ class StoredPrograms:
             content = pickle.dumps((device.id, *serialize_executable.serialize(program)))
         except Exception:  # backends and programs that cannot be written down
             return
-        self._files.write(key, content)
+        self._files.write({key: content})
 
 
 def _cache_of_jax() -> str | None:

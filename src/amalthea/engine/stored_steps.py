@@ -70,13 +70,16 @@ class StoredSteps:
     def write(self) -> None:
         """Write what is new: it takes some milliseconds each, so do it while others work."""
         new, self._new = self._new, []
+        contents: dict[tuple[Any, ...], bytes] = {}
         for key, thing in new:
             content = io.BytesIO()
             try:
                 _Writer(content, pickle.HIGHEST_PROTOCOL).dump(thing)
             except Exception:  # each thing that cannot be written down has its own way to say so
                 continue
-            self._files.write((_code_of_keras(), *key), content.getvalue())
+            contents[_code_of_keras(), *key] = content.getvalue()
+        if contents:
+            self._files.write(contents)
 
 
 class _Writer(pickle.Pickler):
