@@ -197,6 +197,76 @@ def test_under_other_conditions_it_is_traced(
     assert len(traced) == 2
 
 
+def test_what_is_traced_under_a_patch_is_not_there_for_others(
+    tmp_path: Path, traced: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = Structures(StoredSteps(tmp_path))
+
+    def learn(**changed: Any) -> str:
+        request = request_of(**changed)
+        structure, _ = known.of_fit(request, known.likeness_of(request, {}))
+        known.write()
+        return structure.key
+
+    learn()  # the form has been told
+    call = keras.layers.Dense.call
+
+    def twice(self: Any, inputs: Any, training: Any = None) -> Any:
+        return 2 * call(self, inputs, training)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(keras.layers.Dense, "call", twice)
+        patched = learn(batch_size=10)
+    other, _ = learned(tmp_path, request_of(batch_size=10))
+    assert other.key != patched
+    assert len(traced) == 2 + 1 + 1  # ten rows leave no short batch
+
+
+class Factor:
+    by = 1.0
+
+
+class Penalised(keras.losses.Loss):
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        return Factor.by * keras.ops.mean(y_pred, axis=-1)
+
+
+def test_a_loss_of_ones_own_that_is_given_as_a_class_is_traced_each_time(
+    tmp_path: Path, traced: list[Any]
+) -> None:
+    def request() -> FitRequest:
+        asked = request_of()
+        asked.model.compile("adam", loss=Penalised)
+        return replace(asked, likeness=likeness(asked.model, variables_of(asked.model)))
+
+    keys = []
+    for factor in (1.0, 100.0):
+        Factor.by = factor
+        keys.append(learned(tmp_path, request())[0].key)
+    assert keys[0] != keys[1]
+    assert len(traced) == 4
+
+
+def test_names_of_variables_matter() -> None:
+    def named(name: str) -> keras.Model:
+        model = small()
+        model.extra = keras.Variable(np.zeros((4, 4), "float32"), name=name)
+        return model
+
+    one, other = (request_of(lambda name=name: named(name)).likeness for name in ("a", "b"))
+    assert one is not None and one != other
+
+
+def test_beginnings_take_little_room(tmp_path: Path) -> None:
+    def wide() -> keras.Model:
+        return keras.Sequential([L.Input((6,)), L.Dense(5000), L.Dense(3, "softmax")])
+
+    learned(tmp_path, request_of(wide))
+    assert all(path.stat().st_size < 100_000 for path in tmp_path.iterdir())
+    _, state = learned(tmp_path, request_of(wide))
+    assert [array.shape for array in state.optimizer[2:4]] == [(6, 5000)] * 2
+
+
 def test_who_looks_at_metrics_gets_those_of_its_model(tmp_path: Path, traced: list[Any]) -> None:
     learned(tmp_path, request_of())
     del traced[:]
@@ -243,7 +313,7 @@ def test_what_cannot_be_written_down_is_traced_each_time(tmp_path: Path) -> None
 def test_where_nothing_is_stored_nothing_is_spelled_out(
     monkeypatch: pytest.MonkeyPatch, traced: list[Any]
 ) -> None:
-    monkeypatch.setattr("amalthea.engine.likeness.told", lambda words: pytest.fail("spelled"))
+    monkeypatch.setattr("amalthea.engine.likeness.Telling", lambda words: pytest.fail("spelled"))
     known, request = Structures(), request_of()
     known.of_fit(request, known.likeness_of(request, {}))
     known.write()

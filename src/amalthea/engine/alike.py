@@ -15,6 +15,7 @@ from .recent import keep
 from .requests import FitRequest, PredictRequest
 from .rows import Arrays, Rows, leaves, map_arrays
 from .steps import variables_of
+from .told import Telling
 
 FORMS_KEPT = 256  # some 30 kB each
 _count = itertools.count()
@@ -67,7 +68,7 @@ class Forms:
 
     def __init__(self) -> None:
         self._numbers: OrderedDict[Likeness, int] = OrderedDict()
-        self._told: OrderedDict[int, str | None] = OrderedDict()
+        self._told: OrderedDict[int, Telling] = OrderedDict()
 
     def clear(self) -> None:
         self._numbers.clear()
@@ -75,10 +76,14 @@ class Forms:
 
     def told(self, number: int) -> str | None:
         """What tells that form in other processes; None where nothing does."""
-        if number not in self._told:
+        telling = self._told.get(number)
+        if telling is None or not telling.holds():
             forms = [form for form, other in self._numbers.items() if other == number]
-            keep(self._told, number, forms[0].told() if forms else None, FORMS_KEPT)
-        return self._told[number]
+            if not forms:
+                return None
+            telling = forms[0].telling()
+            keep(self._told, number, telling, FORMS_KEPT)
+        return telling.digest
 
     def of_model(self, request: FitRequest | PredictRequest, seen: Seen) -> Alike | None:
         """What is known of a request's model; None when nothing can be."""

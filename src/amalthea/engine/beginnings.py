@@ -29,6 +29,27 @@ class Beginning(NamedTuple):
     slots: list[np.ndarray] | None
 
 
+class StoredBeginning(NamedTuple):
+    """The same without objects, and of slots, each one number throughout, that number."""
+
+    no_metrics: list[np.ndarray]
+    steady: bool
+    slots: list[tuple[tuple[int, ...], np.ndarray]] | None
+
+    @classmethod
+    def of(cls, begun: Beginning) -> StoredBeginning:
+        slots = begun.slots
+        told = None if slots is None else [(slot.shape, slot.flat[:1].copy()) for slot in slots]
+        return cls(begun.no_metrics, begun.steady, told)
+
+    def beginning(self) -> Beginning:
+        slots = self.slots
+        made = None
+        if slots is not None:
+            made = [np.resize(number, shape) for shape, number in slots]
+        return Beginning(self.no_metrics, None, self.steady, made)
+
+
 def beginning(request: FitRequest, is_told: bool) -> Beginning:
     """Create what Keras creates at the beginning of a fit.
 

@@ -29,20 +29,26 @@ import keras
 import numpy as np
 
 from .keras_numbers import NUMBERS, Between, is_between
-from .told import Sign, told
+from .told import Sign, Telling
 
 _PLAIN = frozenset({str, int, float, bool, bytes, complex, type(None)})
 _AS_IT_IS = (type, types.ModuleType, types.BuiltinFunctionType, np.dtype, np.generic)
 _LOCKS = (type(threading.Lock()), type(threading.RLock()))
 # Kept for serialisation, and bookkeeping that holds addresses.
 _NOT_READ = frozenset(
-    {"_auto_config", "_compile_config", "stored_ids", "_nodes", "_trainable_variables_indices"}
+    {
+        *("_auto_config", "_compile_config", "stored_ids", "_nodes"),
+        *("_trainable_variables_indices", "_exclude_from_weight_decay_cache"),
+    }
 )
-# Of a variable: its value, how it began, and what it is called.
-_OF_A_VARIABLE = frozenset({"_value", "_initializer", "_name", "_path", "_shape", "_dtype"})
+# Of a variable: its value, and how it began.
+_OF_A_VARIABLE = frozenset({"_value", "_initializer", "_shape", "_dtype"})
 # What fit and predict leave on a model.
 _LEFT_BY_FIT = frozenset(
-    {"history", "stop_training", "train_function", "test_function", "predict_function"}
+    {
+        *("history", "stop_training", "train_function", "test_function", "predict_function"),
+        *("_jax_state", "_jax_state_synced", "_eval_epoch_iterator"),
+    }
 )
 _OF_KERAS = ("keras.", "jax.", "jax._src")
 _AGAIN, _NUMBER = Sign("again"), Sign("number")
@@ -68,9 +74,9 @@ class Likeness:
         form._words, form._hash, form.numbers = self._words, self._hash, ()
         return form
 
-    def told(self) -> str | None:
-        """The form as text, equal in other processes; None where nothing can be told there."""
-        return told(self._words)
+    def telling(self) -> Telling:
+        """What tells the form in other processes."""
+        return Telling(self._words)
 
     def __hash__(self) -> int:
         return self._hash

@@ -14,7 +14,7 @@ import numpy as np
 
 from .alike import FitLike, Forms, Seen, rows_like, settings, shapes_of
 from .batching import Batching, Steps
-from .beginnings import Beginning, beginning, create_variables
+from .beginnings import Beginning, StoredBeginning, beginning, create_variables
 from .initial_values import initial_values
 from .known_steps import KnownSteps
 from .programs import TracedStep, trace
@@ -151,8 +151,9 @@ class Structures:
         begun = self._begun.get(key.beginning)
         told = self._told(key) if begun is None else None
         if told is not None:
-            begun = self._stored.load(told)
-            if begun is not None:
+            stored = self._stored.load(told)
+            if stored is not None:
+                begun = stored.beginning()
                 keep(self._begun, key.beginning, begun, STRUCTURES_KEPT)
         return begun
 
@@ -160,7 +161,7 @@ class Structures:
         keep(self._begun, key.beginning, begun, STRUCTURES_KEPT)
         told = self._told(key)
         if told is not None:
-            self._stored.keep(told, begun._replace(metrics=None))
+            self._stored.keep(told, StoredBeginning.of(begun))
 
     def _told(self, key: FitLike) -> tuple[Hashable, ...] | None:
         """What tells the beginning in other processes, where anything is stored."""

@@ -2,7 +2,7 @@
 
 Keras and JAX leave many of them in a step: copies, sums over one element, divisors that are counted
 in arrays. Each costs a small program as much to compile and to call as any other equation. Left out
-is only what changes no bit of a result:
+is only what changes no bit of what the equation gives:
 
 - what hands on its input as it is (a sum over one element would make 0.0 of -0.0, if the compiler
   did not leave it out itself);
