@@ -3,7 +3,8 @@
 Two kinds of things are kept: steps, as lists of equations (:mod:`.lifting.flat`), and what a fit
 begins with. They are asked for by the text of a likeness (:mod:`.likeness`), which tells all that
 tracing reads, by the settings and shapes that go with it, and by the code of Keras. Where a step
-cannot be written down (it calls Python, or does what its text does not tell), it is traced anew.
+cannot be written down (it calls Python, does what its text does not tell, or has something in it
+that JAX does not let go of), it is traced anew.
 
 Reading a file runs what it says: nobody else may write to the folder.
 """

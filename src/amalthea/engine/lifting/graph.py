@@ -87,7 +87,7 @@ class Graph:
         self._constants: dict[int, np.ndarray] = {}
         self._scalars: dict[int, Sequence[Value]] = {}  # that an array is made of
         self._reshaped: dict[int, Value] = {}  # from what
-        self._places: list[tuple[int, str, int]] = []
+        self._places: dict[int, tuple[str, int]] = {}  # of the numbers that it is given
 
     def argument(self, shape: tuple[int, ...], dtype: Any, zero_behind: bool = False) -> Value:
         value = self._new(shape, dtype)
@@ -116,7 +116,7 @@ class Graph:
         if key not in self._known:
             value = self._new((), np.dtype(kind))
             self._known[key] = [value]
-            self._places.append((value.number, kind, place))
+            self._places[value.number] = kind, place
         return self._known[key][0]
 
     def known(self, value: Value, variant: int) -> np.ndarray | None:
@@ -128,11 +128,11 @@ class Graph:
             if any(scalar is None for scalar in scalars):
                 return None
             return np.array(scalars, value.dtype).reshape(value.shape)
-        for number, kind, place in self._places:
-            if number == value.number:
-                told = self.numbers.at(kind, place)[variant]
-                return None if told is None else np.asarray(told, kind)
-        return None
+        if value.number not in self._places:
+            return None
+        kind, place = self._places[value.number]
+        told = self.numbers.at(kind, place)[variant]
+        return None if told is None else np.asarray(told, kind)
 
     def is_constant(self, value: Value) -> bool:
         """Whether it is the same for all variants, here and in each program of this form."""
@@ -237,7 +237,7 @@ class Graph:
         def call(values: Sequence[Any], numbers: Sequence[Any]) -> list[Any]:
             known = dict(zip(arguments, values, strict=True))
             by_kind = dict(zip(kinds, numbers, strict=True))
-            known.update((value, by_kind[kind][place]) for value, kind, place in places)
+            known.update((value, by_kind[kind][place]) for value, (kind, place) in places.items())
             for node in nodes:
                 outputs = node.call(*(known[number] for number in node.inputs))
                 known.update(zip(node.outputs, outputs, strict=True))
@@ -269,7 +269,7 @@ class Graph:
             return named.setdefault(value, len(named))
 
         arguments = [(name(value.number), value.shape, str(value.dtype)) for value in self._given]
-        numbers = [(name(value), kind, place) for value, kind, place in self._places]
+        numbers = [(name(value), kind, place) for value, (kind, place) in self._places.items()]
         nodes = [
             (node.key, *map(name, node.inputs), *map(name, node.outputs))
             for node in self._live(results)
