@@ -65,7 +65,7 @@ class Number:
 
     @cached_property
     def key(self) -> tuple[Any, ...]:
-        return np.asarray(self.value).tobytes(), str(self.dtype), self.weak
+        return np.asarray(self.value).tobytes(), _name(self.dtype), self.weak
 
 
 Atom = int | Number  # a value of the program, by its number, or a scalar in its text
