@@ -222,6 +222,28 @@ def test_what_is_traced_under_a_patch_is_not_there_for_others(
     assert len(traced) == 2 + 1 + 1  # ten rows leave no short batch
 
 
+def test_an_update_that_was_traced_under_a_patch_is_not_shared_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    known = Structures()
+
+    def key_of(structures: Structures, batch_size: int) -> str:
+        keras.utils.clear_session()
+        request = request_of(batch_size=batch_size)
+        return structures.of_fit(request, structures.likeness_of(request, {}))[0].key
+
+    step = keras.optimizers.Adam.update_step
+
+    def thrice(self: Any, gradient: Any, variable: Any, rate: Any) -> None:
+        step(self, 3 * gradient, variable, rate)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(keras.optimizers.Adam, "update_step", thrice)
+        patched = key_of(known, 16)
+    assert key_of(known, 10) == key_of(Structures(), 10)
+    assert patched != key_of(Structures(), 16)
+
+
 class Factor:
     by = 1.0
 
@@ -313,7 +335,7 @@ def test_what_cannot_be_written_down_is_traced_each_time(tmp_path: Path) -> None
 def test_where_nothing_is_stored_nothing_is_spelled_out(
     monkeypatch: pytest.MonkeyPatch, traced: list[Any]
 ) -> None:
-    monkeypatch.setattr("amalthea.engine.likeness.Telling", lambda words: pytest.fail("spelled"))
+    monkeypatch.setattr("amalthea.engine.alike.Forms.told", lambda *_: pytest.fail("spelled"))
     known, request = Structures(), request_of()
     known.of_fit(request, known.likeness_of(request, {}))
     known.write()

@@ -83,7 +83,7 @@ def _create_at_once(request: FitRequest) -> bool:
     x, y, *weights = batch_like(request.training, min(len(request.training), request.batch_size))
     try:
         shape = model.compute_output_shape(jax.tree.map(lambda array: array.shape, x))
-        if not _is_told(shape, outputs[0].shape):
+        if not _is_of_one_array(shape, outputs[0].shape):
             return False
         y_pred = jax.ShapeDtypeStruct(shape, outputs[0].dtype)
         with keras.StatelessScope():
@@ -95,7 +95,7 @@ def _create_at_once(request: FitRequest) -> bool:
     return True
 
 
-def _is_told(shape: Any, symbolic: tuple[int | None, ...]) -> bool:
+def _is_of_one_array(shape: Any, symbolic: tuple[int | None, ...]) -> bool:
     """Whether that is the shape of one array, as the model itself says but for some sizes."""
     return (
         isinstance(shape, tuple)

@@ -18,6 +18,7 @@ from jax.extend.core import jaxpr_as_fun
 from .alike import settings
 from .likeness import likeness
 from .recent import keep
+from .told import Telling
 
 UPDATES_KEPT = 64
 _NAME = "stateless_apply"  # what Keras's own step calls
@@ -29,7 +30,7 @@ class SharedUpdates:
     """Updates that were traced, without the optimizers that they came from."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[Hashable, Update] = OrderedDict()
+        self._known: OrderedDict[Hashable, tuple[Update, Telling]] = OrderedDict()
 
     def clear(self) -> None:
         self._known.clear()
@@ -51,9 +52,11 @@ class SharedUpdates:
             leaves, tree = jax.tree.flatten(given)
             shapes = [jax.typeof(leaf) for leaf in leaves]
             key = (like, settings(), tree, *shapes)
-            update = self._known.get(key) or _traced(own, tree, shapes)
-            keep(self._known, key, update, UPDATES_KEPT)
-            return update(leaves)
+            known = self._known.get(key)
+            if known is None or not known[1].holds():  # somebody has patched a class meanwhile
+                known = _traced(own, tree, shapes), like.telling()
+            keep(self._known, key, known, UPDATES_KEPT)
+            return known[0](leaves)
 
         setattr(optimizer, _NAME, shared)
         try:

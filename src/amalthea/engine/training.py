@@ -129,10 +129,15 @@ class Training:
                 cohort.n_programs = known.programs.compilations - before
                 self._cohorts.append(cohort)
                 self._start(cohort)
-        if self._running and len(requests) > 1:  # meanwhile
+        self._look_ahead()
+
+    def _look_ahead(self) -> None:
+        """Do what can be done while threads train: prepare what comes next, and write down."""
+        structures = self._known.structures
+        if self._running and self._n_requests > 1:
             distinct = {one.structure.key: one.request for one in self._number_of}
-            known.structures.foresee(distinct.values())
-        known.structures.write()
+            structures.foresee(distinct.values())
+        structures.write()
 
     def _member(self, request: FitRequest, key: FitLike | None, pool: Pool) -> Member:
         started = time.perf_counter()
