@@ -368,5 +368,5 @@ def test_an_update_is_traced_once_for_models_whose_weights_are_alike(
     for build in (small, tanh):
         keras.utils.clear_session()
         alone, request = Structures(), request_of(build)
-        monkeypatch.setattr("amalthea.engine.shared_updates.likeness", lambda *_: None)
+        monkeypatch.setattr("amalthea.engine.shared_parts.likeness", lambda *_: None)
         assert keys[build].key == alone.of_fit(request, alone.likeness_of(request, {}))[0].key

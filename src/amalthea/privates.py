@@ -6,6 +6,10 @@
     leave it as it was. Test: ``test_privates.py``, the random state.
     Its counters of names likewise: without a fresh start the AUC of a second fit would be called
     ``auc_1``, in histories and to callbacks. Test: ``test_privates.py``, the names.
+``keras.src.backend.common.masking.get_keras_mask``
+    A mask goes from layer to layer, and to a loss or a metric, beside the array that it belongs
+    to: what is traced for arrays alone must not be used where there is one. Test:
+    ``test_privates.py``, the mask.
 ``sklearn.base.BaseEstimator._get_params_html`` and ``ParamsDict.non_default`` (1.7 and newer)
     The HTML representation marks the parameters that differ from the constructor's signature,
     and takes every parameter of a builder for such a one. Test: ``test_parameters.py``, the HTML.
@@ -49,6 +53,7 @@ from typing import Any
 import joblib
 from joblib._parallel_backends import FallbackToBackend as FallbackToBackend
 from keras.src.backend.common import global_state
+from keras.src.backend.common.masking import get_keras_mask
 
 _ATTRIBUTES = ("global_random_seed", "global_seed_generator", "object_name_uids")
 AS_AT_START = (None, None, None)
@@ -62,6 +67,11 @@ def keras_state() -> tuple[Any, ...]:
 def set_keras_state(state: tuple[Any, ...]) -> None:
     for name, value in zip(_ATTRIBUTES, state, strict=True):
         global_state.set_global_attribute(name, value)
+
+
+def keras_mask(array: Any) -> Any:
+    """The mask that goes with an array, or None."""
+    return get_keras_mask(array)
 
 
 def mark_as_set(table: Any, names: Collection[str]) -> Any:

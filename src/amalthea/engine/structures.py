@@ -22,7 +22,7 @@ from .recent import keep
 from .requests import FitRequest, PredictRequest
 from .rows import Rows, batch_like, in_keras_types, map_arrays
 from .seeding import resumed
-from .shared_updates import SharedUpdates
+from .shared_parts import SharedParts
 from .steps import (
     Address,
     State,
@@ -69,7 +69,7 @@ class Structures:
 
     def __init__(self, stored: StoredSteps | None = None) -> None:
         self._stored = stored or StoredSteps(None)
-        self._forms, self._updates = Forms(), SharedUpdates()
+        self._forms, self._parts = Forms(), SharedParts()
         self._steps = KnownSteps(self._stored, self._forms)
         self._known: OrderedDict[Hashable, Structure] = OrderedDict()
         self._begun: OrderedDict[Hashable, Beginning] = OrderedDict()
@@ -82,7 +82,7 @@ class Structures:
         return self._forms.of_fit(request, seen)
 
     def clear(self) -> None:
-        for known in (self._forms, self._steps, self._updates):
+        for known in (self._forms, self._steps, self._parts):
             known.clear()
         for found in (self._known, self._begun, self._own):
             found.clear()
@@ -218,7 +218,7 @@ class Structures:
                 batch = batch_like(rows, n_rows)
 
                 def traced() -> TracedStep:
-                    with self._updates.shared(model):
+                    with self._parts.shared(model):
                         return trace(lambda state, data: step(model, state, data), state, batch)
 
                 return self._steps.step(kind, alike, like.shapes, n_rows, traced)
