@@ -7,7 +7,9 @@ one program, those of one family (:mod:`.lifting.families`) in its lanes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -24,14 +26,13 @@ from .choice import (
     lanes_to_predict,
     predicts_together,
 )
-from .data import Pool
 from .effort import Effort
 from .grouping import grouped
 from .lanes import Stacked
 from .lifting.families import Families, Family, can_be_woven, frame, skeleton
 from .programs import Programs, TracedStep
-from .requests import PredictRequest
-from .rows import Arrays, Rows, count_rows, leaves, map_arrays, take
+from .requests import FitRequest, PredictRequest
+from .rows import Arrays, count_rows, leaves, map_arrays, take
 from .steps import State, state_to_predict
 from .structures import Structure, Structures
 
@@ -79,20 +80,39 @@ class Predictions:
                 number[self._prediction(request, seen)] = place
             except Exception as error:
                 started[place] = error
-        pool = Pool()
         for group in self._groups(list(number)):
-            outputs = self._started(group, pool)
+            outputs = self._started(group)
             started.update(zip(map(number.__getitem__, group.predictions), outputs, strict=True))
         self._structures.write()  # while they are computed
         return [started[place] for place in range(len(requests))]
 
-    def _started(self, group: _Group, pool: Pool) -> Sequence[Started | Exception]:
+    def foresee(self, requests: Iterable[FitRequest], pool: Executor) -> None:
+        """Prepare what predicts rows like those that these models are trained on.
+
+        That is what comes next in a search. It is compiled in the pool; what goes wrong is told
+        when it comes.
+        """
+        seen: Seen = {}
+        predictions: list[_Prediction] = []
+        for one in requests:
+            if one.keeps_model and one.likeness is not None:
+                x, size = one.training.x, one.batch_size
+                request = PredictRequest(one.model, x, size, likeness=one.likeness)
+                with contextlib.suppress(Exception):
+                    predictions.append(self._prediction(request, seen))
+        for group in self._groups(predictions):
+            if group.family is not None:
+                with contextlib.suppress(Exception):
+                    state, batches = _in_lanes(group.predictions, group.family, group.lanes)
+                    self._program(group.family, state, next(batches), pool)
+
+    def _started(self, group: _Group) -> Sequence[Started | Exception]:
         if group.family is not None:
             try:
-                return self._together(group.predictions, group.family, group.lanes, pool)
+                return self._together(group.predictions, group.family, group.lanes)
             except Exception:  # what is a model's own fault comes again where it is alone
                 alone = [_Group([each]) for each in group.predictions]
-                return [one for each in alone for one in self._started(each, pool)]
+                return [one for each in alone for one in self._started(each)]
         try:
             return self._alone(group.predictions)
         except Exception as error:
@@ -125,9 +145,9 @@ class Predictions:
             if len(alike) == 1:
                 return [_Group([one]) for one in some]
             return [part for several in alike for part in self._parts(several)]
-        parts = in_parts(some, lanes_to_predict(family.bytes_to_predict))
-        lanes = lanes_for(max(map(len, parts)))
-        return [_Group(part, family, lanes) for part in parts]
+        most = lanes_to_predict(family.bytes_to_predict)
+        lanes = lanes_for(min(len(some), most))  # of several parts all have the most: one program
+        return [_Group(part, family, lanes) for part in in_parts(some, most)]
 
     def _alone(self, predictions: Sequence[_Prediction]) -> list[Started]:
         (prediction,) = predictions
@@ -136,8 +156,7 @@ class Predictions:
         effort = effort_for_predicting(step.work) if self._may_round else Effort.FULL
         program: Any = None
         batches: list[Any] = []
-        for rows in _batches(count_rows(request.x), request.batch_size):
-            x = take(request.x, rows)
+        for x in _batches_of(prediction):
             if program is None:
                 key = ("predict", step.key)
                 one = partial(_of_batch, step)
@@ -148,34 +167,30 @@ class Predictions:
         return [partial(_joined, batches, count_rows(request.x))]
 
     def _together(
-        self, predictions: Sequence[_Prediction], family: Family, lanes: int, pool: Pool
+        self, predictions: Sequence[_Prediction], family: Family, lanes: int
     ) -> list[Started]:
-        step, size = _step(family.structure), predictions[0].request.batch_size
-        padding = [predictions[-1]] * (lanes - len(predictions))
-        seats = [*predictions, *padding]
-        state = Stacked([family.places[seat.structure.key] for seat in seats]).join(
-            [seat.state for seat in seats]
-        )
-        rows = [pool.shared(Rows(seat.request.x, None)) for seat in seats]
-        whole = {id(one.x): pool.shared(Rows(_in_batches(one.x, size), None)) for one in rows}
-        (x,), which = pool.stacked([whole[id(one.x)] for one in rows])
-
-        def predict(state: State, which: Any, batch: Any, x: Arrays) -> Any:
-            return _of_batch(step, state, map_arrays(lambda array: array[which, batch], x))
-
-        axes: Any = (State(0, 0, 0, None, 0), 0, None, None)  # type: ignore[arg-type]
-        program = self._programs.prepare(
-            ("predict together", step.key),
-            jax.vmap(predict, axes),
-            *(state, which, np.int32(0), x),
-            effort=effort_for_predicting(step.work),
-        ).result()
-        batches: list[Any] = []
-        for batch in range(predictions[0].n_batches):
-            changed, outputs = program(state, which, np.int32(batch), x)
+        state, all_batches = _in_lanes(predictions, family, lanes)
+        program, batches = None, []
+        for x in all_batches:
+            program = program or self._program(family, state, x).result()
+            changed, outputs = program(state, x)
             state = state._replace(non_trainable=changed)
             batches.append(outputs)
         return _one_by_one(batches, [count_rows(one.request.x) for one in predictions])
+
+    def _program(
+        self, family: Family, state: State, x: Arrays, pool: Executor | None = None
+    ) -> Future[Any]:
+        """The program for states in lanes, each with a batch of its own."""
+        step = _step(family.structure)
+        axes: Any = (State(0, 0, 0, None, 0), 0)  # type: ignore[arg-type]
+        return self._programs.prepare(
+            ("predict together", step.key),
+            jax.vmap(partial(_of_batch, step), axes),
+            *(state, x),
+            effort=effort_for_predicting(step.work),
+            pool=pool,
+        )
 
 
 def _step(structure: Structure) -> TracedStep:
@@ -207,18 +222,23 @@ def _joined(batches: Sequence[Any], n_rows: int) -> Arrays:
     return map_arrays(lambda array: array[:n_rows], joined)
 
 
+def _in_lanes(
+    predictions: Sequence[_Prediction], family: Family, lanes: int
+) -> tuple[State, Iterator[Arrays]]:
+    """The state and the batches of all; lanes that are left over go along with the last one."""
+    seats = [*predictions, *[predictions[-1]] * (lanes - len(predictions))]
+    places = [family.places[seat.structure.key] for seat in seats]
+    batches = zip(*map(_batches_of, seats), strict=True)
+    stacked = (jax.tree.map(lambda *arrays: np.stack(arrays), *batch) for batch in batches)
+    return Stacked(places).join([seat.state for seat in seats]), stacked
+
+
+def _batches_of(one: _Prediction) -> Iterator[Arrays]:
+    x, size = one.request.x, one.request.batch_size
+    return (take(x, rows) for rows in _batches(count_rows(x), size))
+
+
 def _batches(n_rows: int, size: int) -> list[np.ndarray]:
     """The rows of each batch."""
     rows = np.arange(-(-n_rows // size) * size)
     return list(np.minimum(rows, n_rows - 1).reshape(-1, size))
-
-
-def _in_batches(x: Arrays, size: int) -> Arrays:
-    """All rows as arrays of shape (n_batches, size, ...), where few shapes are left.
-
-    So that a program serves others too; the batches at the end are not looked at.
-    """
-    batches = _batches(count_rows(x), size)
-    room = 2 ** (len(batches) - 1).bit_length()
-    rows = np.concatenate([*batches, *batches[-1:] * (room - len(batches))])
-    return map_arrays(lambda array: array.reshape(-1, size, *array.shape[1:]), take(x, rows))

@@ -189,9 +189,10 @@ class Programs:
         effort = effort if jax.default_backend() == "cpu" else Effort.FULL
         full_key = (*key, effort, consumes, *_shapes(arguments))
         with self._lock:
-            if full_key in self._compiled:
+            known = self._compiled.get(full_key)
+            if known is not None and not known.cancelled():  # by an interrupt
                 self._compiled.move_to_end(full_key)
-                return self._compiled[full_key]
+                return known
         jitted = jax.jit(function, donate_argnums=0 if consumes else None)
         lower = partial(jitted.lower, *arguments)
         program: Future[Any] = Future()

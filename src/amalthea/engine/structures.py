@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import weakref
 from collections import OrderedDict
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,7 +27,6 @@ from .steps import (
     State,
     predict_step,
     state_of,
-    state_to_predict,
     test_step,
     train_step,
 )
@@ -188,19 +186,6 @@ class Structures:
             structure = Structure(step.key, Steps(step, None), None, [], [])
             keep(known, key, structure, STRUCTURES_KEPT)
         return structure
-
-    def foresee(self, requests: Iterable[FitRequest]) -> None:
-        """Trace how models that are kept predict rows like those of their training.
-
-        That comes next, and can be traced while they are trained. What goes wrong is told then.
-        """
-        seen: Seen = {}
-        for request in requests:
-            if request.keeps_model and request.likeness is not None:
-                x, size = request.training.x, request.batch_size
-                like = PredictRequest(request.model, x, size, likeness=request.likeness)
-                with contextlib.suppress(Exception):
-                    self.of_predict(like, state_to_predict(request.model), seen)
 
     def _trace(
         self, request: FitRequest, state: State, key: FitLike | None

@@ -25,6 +25,7 @@ from .known import Known
 from .members import Member, kind_of_member
 from .parts import Cutting
 from .plan import PlannedCohort
+from .predictions import Predictions
 from .requests import FitRequest, FitResult
 from .terms import Terms
 from .trajectories import way_of
@@ -133,11 +134,13 @@ class Training:
 
     def _look_ahead(self) -> None:
         """Do what can be done while threads train: prepare what comes next, and write down."""
-        structures = self._known.structures
-        if self._running and self._n_requests > 1:
-            distinct = {one.structure.key: one.request for one in self._number_of}
-            structures.foresee(distinct.values())
-        structures.write()
+        known = self._known
+        are_new = any(cohort.n_programs for cohort in self._running)
+        if are_new and self._n_requests > 1:
+            may_round = not self._to_the_bit
+            predictions = Predictions(known.structures, known.families, known.programs, may_round)
+            predictions.foresee([one.request for one in self._number_of], self._compiling)
+        known.structures.write()
 
     def _member(self, request: FitRequest, key: FitLike | None, pool: Pool) -> Member:
         started = time.perf_counter()
