@@ -86,13 +86,29 @@ def _create_at_once(request: FitRequest) -> bool:
         if not _is_of_one_array(shape, outputs[0].shape):
             return False
         y_pred = jax.ShapeDtypeStruct(shape, outputs[0].dtype)
-        with keras.StatelessScope():
-            jax.eval_shape(model.compute_metrics, x, y, y_pred, *weights)
+        if not _build_means(model, y, y_pred):
+            with keras.StatelessScope():
+                jax.eval_shape(model.compute_metrics, x, y, y_pred, *weights)
     except Exception:
         return False
     if not model.optimizer.built:
         model.optimizer.build(model.trainable_variables)
     return True
+
+
+def _build_means(model: keras.Model, y: Any, y_pred: Any) -> bool:
+    """Build the metrics for arrays of these shapes; whether they have all of their variables then.
+
+    Means, such as accuracies, have them from the start. Others may get some from what they see.
+    """
+    for metric in model.metrics:
+        if not getattr(metric, "built", True):
+            metric.build(y, y_pred)
+    return all(
+        type(metric).__module__.startswith("keras.")
+        and (isinstance(metric, keras.metrics.Mean) or hasattr(metric, "metrics"))
+        for metric in _metrics_of(model)
+    )
 
 
 def _is_of_one_array(shape: Any, symbolic: tuple[int | None, ...]) -> bool:

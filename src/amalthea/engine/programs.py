@@ -85,7 +85,8 @@ class TracedStep:
 def trace(function: Callable[..., Any], *arguments: Any) -> TracedStep:
     traced = jax.jit(function).trace(*arguments)
     program, result = traced.jaxpr, jax.tree.structure(traced.out_info)
-    work, flat = work_of(program), _flat_or_none(program)
+    flat = _flat_or_none(program)
+    work = flat.work if flat else work_of(program)
     around = f"{made_by()} {jax.tree.structure(arguments)} {result}"
     if flat and flat.has_address:
         around += _THIS_PROCESS

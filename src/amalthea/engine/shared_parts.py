@@ -14,7 +14,6 @@ from typing import Any
 
 import jax
 import keras
-from jax.extend.core import jaxpr_as_fun
 
 from ..privates import keras_mask
 from .alike import settings
@@ -31,7 +30,7 @@ class SharedParts:
     """Parts that were traced, without the models that they came from."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[Hashable, tuple[Function, Telling]] = OrderedDict()
+        self._known: OrderedDict[Hashable, _Part] = OrderedDict()
 
     def clear(self) -> None:
         self._known.clear()
@@ -117,27 +116,38 @@ class SharedParts:
 
     def _call(self, kind: Hashable, like: Likeness, own: Function, given: Any) -> Any:
         leaves, tree = jax.tree.flatten(given)
-        shapes = [jax.typeof(leaf) for leaf in leaves]
-        key = (kind, like, settings(), tree, *shapes)
-        known = self._known.get(key)
-        if known is None or not known[1].holds():  # somebody has patched a class meanwhile
-            known = _traced(own, tree, shapes), like.telling()
-        keep(self._known, key, known, PARTS_KEPT)
-        return known[0](leaves)
+        key = (kind, like, settings(), tree, *map(jax.typeof, leaves))
+        part = self._known.get(key)
+        if part is None or not part.telling.holds():  # somebody has patched a class meanwhile
+            part = _Part(like.telling())
+        keep(self._known, key, part, PARTS_KEPT)
+        return part(own, given)
 
 
-def _traced(own: Function, tree: Any, shapes: list[Any]) -> Function:
-    like = [
-        jax.ShapeDtypeStruct(shape.shape, shape.dtype, weak_type=shape.weak_type)
-        for shape in shapes
-    ]
+class _Part:
+    """A function that is traced when it is first called.
 
-    def of_leaves(*leaves: Any) -> Any:
-        return own(*jax.tree.unflatten(tree, leaves))
+    Parameters
+    ----------
+    telling : Telling
+        Holds as long as what was traced is what would be.
+    """
 
-    program, result = jax.make_jaxpr(of_leaves, return_shape=True)(*like)
-    call, form = jax.jit(jaxpr_as_fun(program)), jax.tree.structure(result)
-    return lambda leaves: jax.tree.unflatten(form, call(*leaves))
+    def __init__(self, telling: Telling) -> None:
+        self.telling = telling
+        self._own: Function | None = None
+        self._call = jax.jit(self._traced)
+
+    def __call__(self, own: Function, given: Any) -> Any:
+        self._own = own  # one is as good as another, and none is kept
+        try:
+            return self._call(*given)
+        finally:
+            self._own = None
+
+    def _traced(self, *given: Any) -> Any:
+        assert self._own is not None
+        return self._own(*given)
 
 
 def _like_update(model: keras.Model) -> Likeness | None:

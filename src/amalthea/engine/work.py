@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
@@ -12,8 +12,6 @@ import jax
 from jax.extend.core import primitives
 
 _HALVES = ("bfloat16", "float16")
-_NOT_PLAIN = frozenset({"dot_general", "conv_general_dilated"})
-_BYTES_OF_HALF = 2
 # JAX can map its own over fits, of which its list leaves some out. Others are tried.
 _MAPPED = frozenset(
     {
@@ -62,39 +60,51 @@ class Work:
         )
 
 
+def total(works: Iterable[Work]) -> Work:
+    """The work of all."""
+    operations = elements = multiplications = 0.0
+    convolves = halves = calls_host = one_by_one = False
+    for one in works:
+        operations += one.operations
+        elements += one.elements
+        multiplications += one.multiplications
+        convolves = convolves or one.convolves
+        halves = halves or one.halves
+        calls_host = calls_host or one.calls_host
+        one_by_one = one_by_one or one.one_by_one
+    return Work(operations, elements, multiplications, convolves, halves, calls_host, one_by_one)
+
+
 def work_of(program: Any) -> Work:
     """Loops count as often as they run where that is known, and once where it is not."""
-    plain = written = 0
-    total = Work()
-    for equation in getattr(program, "jaxpr", program).eqns:
-        name, gives = equation.primitive.name, [out.aval for out in equation.outvars]
-        outputs = [(out.shape, out.dtype) for out in gives if hasattr(out, "shape")]
-        if name not in _MAPPED and not _can_be_mapped(equation):
-            total += Work(one_by_one=True)
-        if _is_plain(name, equation.params, outputs):
-            plain += 1
-            written += sum(prod(shape) for shape, _ in outputs)
-            continue
-        takes = [getattr(one.aval, "shape", ()) for one in equation.invars]
-        total += work_of_one(name, equation.params, takes, outputs)
-    return total + Work(plain, written)
+    return total(
+        work_of_equation(
+            equation.primitive,
+            equation.params,
+            [variable.aval for variable in equation.invars],
+            [variable.aval for variable in equation.outvars],
+        )
+        for equation in getattr(program, "jaxpr", program).eqns
+    )
 
 
-def _is_plain(name: str, parameters: Mapping[str, Any], gives: Sequence[tuple[Any, Any]]) -> bool:
-    """Whether it does no more than write each number of its results, and none in 16 bits."""
-    if name in _NOT_PLAIN or "callback" in name:
-        return False
-    if any(dtype.itemsize == _BYTES_OF_HALF for _, dtype in gives):
-        return False
-    return not _programs_in(parameters)
+def work_of_equation(
+    primitive: Any, parameters: Mapping[str, Any], takes: Sequence[Any], gives: Sequence[Any]
+) -> Work:
+    """The same of an equation, from the shapes and types of what it takes and gives."""
+    outputs = [(out.shape, out.dtype) for out in gives if hasattr(out, "shape")]
+    inputs = [getattr(one, "shape", ()) for one in takes]
+    work = work_of_one(primitive.name, parameters, inputs, outputs)
+    if primitive.name in _MAPPED or _can_be_mapped(primitive, parameters, takes):
+        return work
+    return replace(work, one_by_one=True)
 
 
-def _can_be_mapped(equation: Any) -> bool:
+def _can_be_mapped(primitive: Any, parameters: Mapping[str, Any], takes: Sequence[Any]) -> bool:
     """Whether JAX knows how to do it for several fits at once."""
-    if not equation.invars or _programs_in(equation.params):
+    if not takes or _programs_in(parameters):
         return True
-    takes = [one.aval for one in equation.invars]
-    call = partial(equation.primitive.bind, **equation.params)
+    call = partial(primitive.bind, **parameters)
     try:
         several = [jax.ShapeDtypeStruct((2, *one.shape), one.dtype) for one in takes]
         jax.eval_shape(jax.vmap(call), *several)
@@ -113,9 +123,9 @@ def work_of_one(
     inner = [work_of(part) for part in _programs_in(parameters)]
     if inner:
         times = parameters.get("length", 1) if name == "scan" else 1
-        return sum((part.times(times) for part in inner), Work())
+        return total(part.times(times) for part in inner)
     written = sum(prod(shape) for shape, _ in gives)
-    halves = any(str(dtype) in _HALVES for _, dtype in gives)
+    halves = any(dtype.itemsize == 2 and str(dtype) in _HALVES for _, dtype in gives)
     one = Work(1, written, halves=halves, calls_host="callback" in name)
     if name == "dot_general":
         (contracted, _), _ = parameters["dimension_numbers"]

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from difflib import SequenceMatcher
 from typing import Any
 
-from .flat import Equation, Flat
+from .equations import Equation
+from .flat import Flat
 
 Joint = dict[int, Equation]  # the equation of each variant that takes part
 

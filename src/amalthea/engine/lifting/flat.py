@@ -10,105 +10,21 @@ import hashlib
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any
 
 import jax
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
-from ..products import product
-
-# Equations that only call another program, and the parameter that holds it.
-_CALLS = {
-    "jit": "jaxpr",
-    "pjit": "jaxpr",
-    "closed_call": "call_jaxpr",
-    "core_call": "call_jaxpr",
-    "custom_jvp_call": "call_jaxpr",
-    "custom_vjp_call": "call_jaxpr",
-    "custom_vjp_call_jaxpr": "fun_jaxpr",
-    "eval_jaxpr": "call_jaxpr",
-}
-
-# Parameters that only repeat the shapes of what goes in or comes out, or where an axis is cut.
-_SHAPES: dict[str, set[str]] = {
-    "broadcast_in_dim": {"shape", "sharding"},
-    "reshape": {"new_sizes", "sharding", "dimensions"},
-    "iota": {"shape", "sharding"},
-    "random_bits": {"shape"},
-    "slice": {"start_indices", "limit_indices"},
-    "split": {"sizes"},
-    "gather": {"slice_sizes"},
-    "pad": {"padding_config"},
-}
-
+from ..work import Work, total
+from .equations import CALLS, Atom, Equation, Number, Operation, name_of, operations_of
 
 MOST_NUMBERS = 16  # in a constant that may differ between programs
 
 
 class NotWoven(Exception):
     """These programs cannot be one; the message says why."""
-
-
-@dataclass(frozen=True, eq=False)
-class Number:
-    """A scalar that is written into a program, or an array of a few of them.
-
-    ``varies``: other programs of this form are known to have others in its place.
-    """
-
-    value: Any
-    dtype: Any
-    weak: bool
-    varies: bool = False
-
-    @cached_property
-    def key(self) -> tuple[Any, ...]:
-        return np.asarray(self.value).tobytes(), _name(self.dtype), self.weak
-
-
-Atom = int | Number  # a value of the program, by its number, or a scalar in its text
-
-
-@dataclass(frozen=True, eq=False)
-class Equation:
-    """``outputs = primitive(*inputs)``; ``takes`` and ``gives`` are their shapes and types."""
-
-    primitive: Any
-    parameters: Mapping[str, Any]
-    inputs: tuple[Atom, ...]
-    outputs: tuple[int, ...]
-    takes: tuple[Any, ...]
-    gives: tuple[Any, ...]
-    effects: bool = False
-
-    @property
-    def name(self) -> str:
-        return str(self.primitive.name)
-
-    @cached_property
-    def text(self) -> tuple[tuple[str, str], ...]:
-        """The parameters, spelled out."""
-        return tuple((name, str(self.parameters[name])) for name in sorted(self.parameters))
-
-    @cached_property
-    def signature(self) -> tuple[Any, ...]:
-        """What it does, whatever the sizes of its arrays."""
-        left_out = _SHAPES.get(self.name, ())
-        return (
-            self.name,
-            tuple(named for named in self.text if named[0] not in left_out),
-            tuple((len(a.shape), a.dtype) for a in (*self.takes, *self.gives)),
-            tuple(isinstance(atom, Number) for atom in self.inputs),
-        )
-
-    def bind(self, parameters: Mapping[str, Any], inputs: Sequence[Any]) -> list[Any]:
-        """What the primitive makes of these arrays."""
-        if self.name == "dot_general":
-            return [product(self.primitive, parameters, *inputs)]
-        results = self.primitive.bind(*inputs, **parameters)
-        return list(results) if self.primitive.multiple_results else [results]
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,7 +49,8 @@ class Flat:
             return atom.value if isinstance(atom, Number) else known[atom]
 
         for equation in self.equations:
-            outputs = equation.bind(equation.parameters, list(map(read, equation.inputs)))
+            inputs = list(map(read, equation.inputs))
+            outputs = equation.operation.bind(equation.parameters, inputs)
             known.update(zip(equation.outputs, outputs, strict=True))
         return list(map(read, self.results))
 
@@ -192,6 +109,10 @@ class Flat:
         return digest.hexdigest()
 
     @property
+    def work(self) -> Work:
+        return total(equation.operation.work for equation in self.equations)
+
+    @property
     def has_address(self) -> bool:
         """Whether an object is only told by where it is, which another process uses otherwise."""
         return " at 0x" in (self.twin or self)._text
@@ -199,7 +120,7 @@ class Flat:
     @cached_property
     def _text(self) -> str:
         spelled = [
-            f"{equation.name}{equation.text}{_spelled(equation.inputs)}{equation.outputs}"
+            f"{equation.operation.spelled}{_spelled(equation.inputs)}{equation.outputs}"
             for equation in self.equations
         ]
         return "\n".join([*spelled, _spelled(self.results)])
@@ -208,16 +129,11 @@ class Flat:
 def _spelled(atoms: Sequence[Atom]) -> str:
     """Values by their number, and of what is written into the program the form."""
     return ",".join(
-        f"{np.shape(atom.value)}{_name(atom.dtype)}{atom.weak}"
+        f"{np.shape(atom.value)}{name_of(atom.dtype)}{atom.weak}"
         if isinstance(atom, Number)
         else str(atom)
         for atom in atoms
     )
-
-
-@lru_cache
-def _name(dtype: Any) -> str:
-    return str(dtype)
 
 
 def flatten(program: ClosedJaxpr) -> Flat:
@@ -274,60 +190,26 @@ class _Flattening:
                 return Number(variable.val, kind.dtype, kind.weak_type)
             return known[variable]
 
-        for equation in jaxpr.eqns:
+        for equation, operation in zip(jaxpr.eqns, operations_of(jaxpr), strict=True):
             inputs = [atom(variable) for variable in equation.invars]
-            inner = equation.params.get(_CALLS.get(equation.primitive.name, ""))
+            inner = operation.parameters.get(CALLS.get(operation.name, ""))
             if inner is None:
-                outputs: Sequence[Atom] = self._add(equation, inputs)
+                outputs: Sequence[Atom] = self._add(operation, inputs)
             else:
                 of_inner = inner.consts if isinstance(inner, ClosedJaxpr) else ()
                 outputs = self._write(getattr(inner, "jaxpr", inner), of_inner, inputs)
             known.update(zip(equation.outvars, outputs, strict=True))
         return [atom(variable) for variable in jaxpr.outvars]
 
-    def _add(self, equation: Any, inputs: Sequence[Atom]) -> tuple[int, ...]:
-        if not all(map(_is_told_by_text, equation.params.values())):
-            raise NotWoven(f"{equation.primitive.name} does what its text does not tell")
-        outputs = tuple(self._new() for _ in equation.outvars)
-        self._equations.append(
-            Equation(
-                equation.primitive,
-                equation.params,
-                tuple(inputs),
-                outputs,
-                tuple(variable.aval for variable in equation.invars),
-                tuple(variable.aval for variable in equation.outvars),
-                bool(equation.effects),
-            )
-        )
+    def _add(self, operation: Operation, inputs: Sequence[Atom]) -> tuple[int, ...]:
+        if not operation.is_told_by_text:
+            raise NotWoven(f"{operation.name} does what its text does not tell")
+        outputs = tuple(self._new() for _ in operation.gives)
+        self._equations.append(Equation(operation, tuple(inputs), outputs))
         return outputs
 
     def _of_constant(self, constant: Any) -> Atom:
         return self._constant[id(constant)]
-
-
-def _is_told_by_text(value: Any) -> bool:
-    """Not so are functions, arrays, which are shortened, and constants of programs within."""
-    if type(value) in (tuple, list):  # a named tuple, such as a generator of random bits, tells
-        return all(map(_is_told_by_text, value))
-    if isinstance(value, ClosedJaxpr) and value.consts:
-        return False
-    inner = getattr(value, "jaxpr", value)
-    if isinstance(inner, Jaxpr):
-        return all(map(_is_told_by_text, _parameters_within(inner)))
-    if isinstance(value, np.ndarray | jax.Array):
-        return False
-    return isinstance(value, type | jax.sharding.Mesh) or not callable(value)
-
-
-def _parameters_within(program: Jaxpr) -> Iterator[Any]:
-    """What its equations do; of one that calls a program, that program alone."""
-    for equation in program.eqns:
-        called = _CALLS.get(equation.primitive.name)
-        if called in equation.params:
-            yield equation.params[called]
-        else:
-            yield from equation.params.values()
 
 
 def _all_constants(program: ClosedJaxpr) -> Iterator[Any]:
@@ -336,7 +218,7 @@ def _all_constants(program: ClosedJaxpr) -> Iterator[Any]:
     ahead = [program.jaxpr]
     while ahead:
         for equation in ahead.pop().eqns:
-            inner = equation.params.get(_CALLS.get(equation.primitive.name, ""))
+            inner = equation.params.get(CALLS.get(equation.primitive.name, ""))
             if isinstance(inner, ClosedJaxpr):
                 yield from inner.consts
             if inner is not None:

@@ -11,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..work import work_of_one
-from .flat import Equation, NotWoven
+from .equations import Equation
+from .flat import NotWoven
 from .graph import Graph, Value
 
 Sizes = tuple[int, ...]  # of one axis, for each variant that takes part
@@ -79,7 +80,7 @@ class Seen:
         gives = [(self.room(n), output.dtype) for n, output in enumerate(equation.gives)]
         work = work_of_one(self.name, parameters, [value.shape for value in inputs], gives)
         return self.graph.node(
-            key, lambda *arrays: equation.bind(parameters, arrays), inputs, gives, work
+            key, lambda *arrays: equation.operation.bind(parameters, arrays), inputs, gives, work
         )
 
 

@@ -26,7 +26,8 @@ import numpy as np
 
 from . import rules
 from .alignment import Joint, align
-from .flat import Equation, Flat, NotWoven, Number
+from .equations import Equation, Number
+from .flat import Flat, NotWoven
 from .graph import Graph, Value, Vector
 from .seen import Seen, Shape, is_ragged, masked
 

@@ -1,0 +1,193 @@
+"""The equations of a program that was written out."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Any
+
+import jax
+import numpy as np
+from jax.extend.core import ClosedJaxpr, Jaxpr
+
+from ..products import product
+from ..work import Work, work_of_equation
+
+# Equations that only call another program, and the parameter that holds it.
+CALLS = {
+    "jit": "jaxpr",
+    "pjit": "jaxpr",
+    "closed_call": "call_jaxpr",
+    "core_call": "call_jaxpr",
+    "custom_jvp_call": "call_jaxpr",
+    "custom_vjp_call": "call_jaxpr",
+    "custom_vjp_call_jaxpr": "fun_jaxpr",
+    "eval_jaxpr": "call_jaxpr",
+}
+# Parameters that only repeat the shapes of what goes in or comes out, or where an axis is cut.
+_SHAPES: dict[str, set[str]] = {
+    "broadcast_in_dim": {"shape", "sharding"},
+    "reshape": {"new_sizes", "sharding", "dimensions"},
+    "iota": {"shape", "sharding"},
+    "random_bits": {"shape"},
+    "slice": {"start_indices", "limit_indices"},
+    "split": {"sizes"},
+    "gather": {"slice_sizes"},
+    "pad": {"padding_config"},
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Number:
+    """A scalar that is written into a program, or an array of a few of them.
+
+    ``varies``: other programs of this form are known to have others in its place.
+    """
+
+    value: Any
+    dtype: Any
+    weak: bool
+    varies: bool = False
+
+    @cached_property
+    def key(self) -> tuple[Any, ...]:
+        return np.asarray(self.value).tobytes(), name_of(self.dtype), self.weak
+
+
+Atom = int | Number  # a value of the program, by its number, or a scalar in its text
+
+
+@dataclass(frozen=True, eq=False)
+class Operation:
+    """What an equation does, to arrays of which shapes and types, and which ones it gives."""
+
+    primitive: Any
+    parameters: Mapping[str, Any]
+    takes: tuple[Any, ...]
+    gives: tuple[Any, ...]
+    effects: bool = False
+
+    @classmethod
+    def of(cls, equation: Any) -> Operation:
+        takes = tuple(variable.aval for variable in equation.invars)
+        gives = tuple(variable.aval for variable in equation.outvars)
+        return cls(equation.primitive, equation.params, takes, gives, bool(equation.effects))
+
+    @property
+    def name(self) -> str:
+        return str(self.primitive.name)
+
+    @cached_property
+    def text(self) -> tuple[tuple[str, str], ...]:
+        """The parameters, spelled out."""
+        return tuple((name, str(self.parameters[name])) for name in sorted(self.parameters))
+
+    @cached_property
+    def spelled(self) -> str:
+        return f"{self.name}{self.text}"
+
+    @cached_property
+    def is_told_by_text(self) -> bool:
+        return all(map(_is_told_by_text, self.parameters.values()))
+
+    @cached_property
+    def work(self) -> Work:
+        return work_of_equation(self.primitive, self.parameters, self.takes, self.gives)
+
+    @cached_property
+    def signature(self) -> tuple[Any, ...]:
+        """What it does, whatever the sizes of its arrays."""
+        left_out = _SHAPES.get(self.name, ())
+        return (
+            self.name,
+            tuple(named for named in self.text if named[0] not in left_out),
+            tuple((len(a.shape), a.dtype) for a in (*self.takes, *self.gives)),
+        )
+
+    def bind(self, parameters: Mapping[str, Any], inputs: Sequence[Any]) -> list[Any]:
+        """What the primitive makes of these arrays."""
+        if self.name == "dot_general":
+            return [product(self.primitive, parameters, *inputs)]
+        results = self.primitive.bind(*inputs, **parameters)
+        return list(results) if self.primitive.multiple_results else [results]
+
+
+@dataclass(frozen=True, eq=False)
+class Equation:
+    """``outputs = operation(*inputs)``."""
+
+    operation: Operation
+    inputs: tuple[Atom, ...]
+    outputs: tuple[int, ...]
+
+    @property
+    def name(self) -> str:
+        return self.operation.name
+
+    @property
+    def parameters(self) -> Mapping[str, Any]:
+        return self.operation.parameters
+
+    @property
+    def takes(self) -> tuple[Any, ...]:
+        return self.operation.takes
+
+    @property
+    def gives(self) -> tuple[Any, ...]:
+        return self.operation.gives
+
+    @property
+    def effects(self) -> bool:
+        return self.operation.effects
+
+    @property
+    def text(self) -> tuple[tuple[str, str], ...]:
+        return self.operation.text
+
+    @cached_property
+    def signature(self) -> tuple[Any, ...]:
+        """What it does, whatever the sizes of its arrays and the values of its numbers."""
+        return *self.operation.signature, *(isinstance(atom, Number) for atom in self.inputs)
+
+
+_operations: weakref.WeakKeyDictionary[Jaxpr, list[Operation]] = weakref.WeakKeyDictionary()
+
+
+def operations_of(program: Jaxpr) -> list[Operation]:
+    """What its equations do. Programs that are called from several others are looked at once."""
+    known = _operations.get(program)
+    if known is None:
+        known = [Operation.of(equation) for equation in program.eqns]
+        _operations[program] = known
+    return known
+
+
+@lru_cache
+def name_of(dtype: Any) -> str:
+    return str(dtype)
+
+
+def _is_told_by_text(value: Any) -> bool:
+    """Not so are functions, arrays, which are shortened, and constants of programs within."""
+    if type(value) in (tuple, list):  # a named tuple, such as a generator of random bits, tells
+        return all(map(_is_told_by_text, value))
+    if isinstance(value, ClosedJaxpr) and value.consts:
+        return False
+    inner = getattr(value, "jaxpr", value)
+    if isinstance(inner, Jaxpr):
+        return all(map(_is_told_by_text, _parameters_within(inner)))
+    if isinstance(value, np.ndarray | jax.Array):
+        return False
+    return isinstance(value, type | jax.sharding.Mesh) or not callable(value)
+
+
+def _parameters_within(program: Jaxpr) -> Iterator[Any]:
+    """What its equations do; of one that calls a program, that program alone."""
+    for equation in program.eqns:
+        called = CALLS.get(equation.primitive.name)
+        if called in equation.params:
+            yield equation.params[called]
+        else:
+            yield from equation.params.values()
