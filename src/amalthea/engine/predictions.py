@@ -37,6 +37,7 @@ from .steps import State, state_to_predict
 from .structures import Structure, Structures
 
 MOST_BYTES_STACKED = 2**22  # of inputs: beyond, one model at a time reads them where they are
+_MUCH_TO_COPY = 2**20  # bytes of weights
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,6 +171,8 @@ class Predictions:
         self, predictions: Sequence[_Prediction], family: Family, lanes: int
     ) -> list[Started]:
         state, all_batches = _in_lanes(predictions, family, lanes)
+        if lanes * family.bytes_to_predict > _MUCH_TO_COPY:  # once, and not for each batch
+            state = jax.device_put(state)
         program, batches = None, []
         for x in all_batches:
             program = program or self._program(family, state, x).result()
