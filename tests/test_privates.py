@@ -35,3 +35,9 @@ def test_the_counters_of_names_start_anew_and_are_put_back() -> None:
     privates.set_keras_state(state)
     number = int(before.rpartition("_")[2]) if "_" in before else 0
     assert keras.layers.Dense(1).name == f"dense_{number + 1}"
+
+
+def test_the_mask_that_goes_with_an_array_is_found() -> None:
+    masked = keras.layers.Masking(0.0)(np.array([[[1.0], [0.0]]], "float32"))
+    assert np.array_equal(privates.keras_mask(masked), [[True, False]])
+    assert privates.keras_mask(np.zeros(3)) is None

@@ -222,28 +222,6 @@ def test_what_is_traced_under_a_patch_is_not_there_for_others(
     assert len(traced) == 2 + 1 + 1  # ten rows leave no short batch
 
 
-def test_an_update_that_was_traced_under_a_patch_is_not_shared_later(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    known = Structures()
-
-    def key_of(structures: Structures, batch_size: int) -> str:
-        keras.utils.clear_session()
-        request = request_of(batch_size=batch_size)
-        return structures.of_fit(request, structures.likeness_of(request, {}))[0].key
-
-    step = keras.optimizers.Adam.update_step
-
-    def thrice(self: Any, gradient: Any, variable: Any, rate: Any) -> None:
-        step(self, 3 * gradient, variable, rate)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(keras.optimizers.Adam, "update_step", thrice)
-        patched = key_of(known, 16)
-    assert key_of(known, 10) == key_of(Structures(), 10)
-    assert patched != key_of(Structures(), 16)
-
-
 class Factor:
     by = 1.0
 
@@ -340,33 +318,3 @@ def test_where_nothing_is_stored_nothing_is_spelled_out(
     known.of_fit(request, known.likeness_of(request, {}))
     known.write()
     assert len(traced) == 2
-
-
-def test_an_update_is_traced_once_for_models_whose_weights_are_alike(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    calls = []
-    apply = keras.optimizers.Adam.apply
-
-    def noting(*args: Any, **named: Any) -> Any:
-        calls.append(args)
-        return apply(*args, **named)
-
-    monkeypatch.setattr(keras.optimizers.Optimizer, "apply", noting)
-
-    def tanh() -> keras.Model:
-        return keras.Sequential([L.Input((6,)), L.Dense(4, "tanh"), L.Dense(3, "softmax")])
-
-    shared = Structures()
-    keys = {}
-    for build in (small, tanh):
-        keras.utils.clear_session()
-        request = request_of(build)
-        keys[build], _ = shared.of_fit(request, shared.likeness_of(request, {}))
-        assert "stateless_apply" not in vars(request.model.optimizer)
-    assert len(calls) == 1
-    for build in (small, tanh):
-        keras.utils.clear_session()
-        alone, request = Structures(), request_of(build)
-        monkeypatch.setattr("amalthea.engine.shared_parts.likeness", lambda *_: None)
-        assert keys[build].key == alone.of_fit(request, alone.likeness_of(request, {}))[0].key

@@ -203,17 +203,17 @@ class Structures:
                 batch = batch_like(rows, n_rows)
 
                 def traced() -> TracedStep:
-                    with self._parts.shared(model):
-                        return trace(lambda state, data: step(model, state, data), state, batch)
+                    return trace(lambda state, data: step(model, state, data), state, batch)
 
                 return self._steps.step(kind, alike, like.shapes, n_rows, traced)
 
             return Steps(*map(of_size, like.sizes))
 
-        train = steps("train", train_step, request.training, request.batch_size)
-        if held is None:
-            return train, None
-        return train, steps("test", test_step, held, request.validation_batch_size)
+        with self._parts.shared(model):
+            train = steps("train", train_step, request.training, request.batch_size)
+            if held is None:
+                return train, None
+            return train, steps("test", test_step, held, request.validation_batch_size)
 
 
 def _structure(train: Steps, test: Steps | None, begun: Beginning) -> Structure:
