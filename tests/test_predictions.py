@@ -82,6 +82,24 @@ def test_many_models_are_predicted_by_one_program_whatever_is_left_over(
     assert engine.compilations - before == 1
 
 
+def test_a_program_takes_no_more_than_some_batches_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("amalthea.engine.choice._BYTES_PREDICTED", 2**14)
+    taken = []
+    prepare = Programs.prepare
+
+    def noting(self: Programs, key: Any, function: Any, state: Any, x: Any, **named: Any) -> Any:
+        taken.append(x.nbytes)
+        return prepare(self, key, function, state, x, **named)
+
+    monkeypatch.setattr(Programs, "prepare", noting)
+    x = np.zeros((400, 3), "float32")
+    requests = [PredictRequest(dense(n), x, len(x)) for n in range(2, 11)]
+    Engine().predict(requests)
+    assert taken and max(taken) <= 2**14
+
+
 def small(units: int = 4) -> keras.Model:
     model = keras.Sequential([L.Input((4,)), L.Dense(units, "relu"), L.Dense(3, "softmax")])
     model.compile("adam", loss="sparse_categorical_crossentropy")

@@ -29,7 +29,7 @@ _LANES = (2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96)
 _LANES_ON_ACCELERATOR = (*_LANES, 128, 192, 256)
 _EPOCHS = (32, 8)  # epochs of one call: few numbers, so that programs are shared
 _LONGEST_CALL, _BYTES_OF_ORDERS = 0.25, 8e6
-# Weights of models that are predicted together: on a CPU each batch reads them from its cache.
+# Of models that are predicted together: on a CPU each batch reads their weights from its cache.
 _BYTES_PREDICTED, _BYTES_PREDICTED_ON_ACCELERATOR = 2**23, 2**30
 
 
@@ -169,7 +169,7 @@ def epochs_at_once(structure: Structure, members: Sequence[Member], lanes: int) 
 
 
 def lanes_to_predict(bytes_each: int) -> int:
-    """How many models are predicted in one program, whose weights take so many bytes each."""
+    """How many models are predicted in one program: weights and a batch take so much each."""
     most = _BYTES_PREDICTED if jax.default_backend() == "cpu" else _BYTES_PREDICTED_ON_ACCELERATOR
     counts = _lane_counts()
     return max((n for n in counts if n * bytes_each <= most), default=counts[0])

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from functools import partial
+from math import prod
 from typing import Any
 
 import jax
@@ -49,6 +50,12 @@ class _Prediction:
     @property
     def n_batches(self) -> int:
         return -(-count_rows(self.request.x) // self.request.batch_size)
+
+    @property
+    def bytes_of_batch(self) -> int:
+        arrays = leaves(self.request.x)
+        a_row = sum(prod(array.shape[1:]) * array.dtype.itemsize for array in arrays)
+        return a_row * self.request.batch_size
 
 
 @dataclass(frozen=True)
@@ -94,16 +101,19 @@ class Predictions:
         when it comes.
         """
         seen: Seen = {}
-        predictions: list[_Prediction] = []
-        for one in requests:
-            if one.keeps_model and one.likeness is not None:
-                x, size = one.training.x, one.batch_size
-                request = PredictRequest(one.model, x, size, likeness=one.likeness)
-                with contextlib.suppress(Exception):
-                    predictions.append(self._prediction(request, seen))
-        for group in self._groups(predictions):
-            if group.family is not None:
-                with contextlib.suppress(Exception):
+        with contextlib.suppress(Exception):
+            predictions = [
+                self._prediction(
+                    PredictRequest(
+                        one.model, one.training.x, one.batch_size, likeness=one.likeness
+                    ),
+                    seen,
+                )
+                for one in requests
+                if one.keeps_model and one.likeness is not None
+            ]
+            for group in self._groups(predictions):
+                if group.family is not None:
                     state, batches = _in_lanes(group.predictions, group.family, group.lanes)
                     self._program(group.family, state, next(batches), pool)
 
@@ -146,7 +156,7 @@ class Predictions:
             if len(alike) == 1:
                 return [_Group([one]) for one in some]
             return [part for several in alike for part in self._parts(several)]
-        most = lanes_to_predict(family.bytes_to_predict)
+        most = lanes_to_predict(family.bytes_to_predict + max(one.bytes_of_batch for one in some))
         lanes = lanes_for(min(len(some), most))  # of several parts all have the most: one program
         return [_Group(part, family, lanes) for part in in_parts(some, most)]
 
