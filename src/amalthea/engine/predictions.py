@@ -103,12 +103,7 @@ class Predictions:
         seen: Seen = {}
         with contextlib.suppress(Exception):
             predictions = [
-                self._prediction(
-                    PredictRequest(
-                        one.model, one.training.x, one.batch_size, likeness=one.likeness
-                    ),
-                    seen,
-                )
+                self._prediction(_of_training(one), seen)
                 for one in requests
                 if one.keeps_model and one.likeness is not None
             ]
@@ -204,6 +199,11 @@ class Predictions:
             effort=effort_for_predicting(step.work),
             pool=pool,
         )
+
+
+def _of_training(fit: FitRequest) -> PredictRequest:
+    """To predict the rows that a model is trained on."""
+    return PredictRequest(fit.model, fit.training.x, fit.batch_size, likeness=fit.likeness)
 
 
 def _step(structure: Structure) -> TracedStep:
