@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -63,47 +62,38 @@ def structure_of(
     return structure
 
 
-@contextmanager
-def noted(of: Any, name: str) -> Iterator[list[Any]]:
-    """The calls of a method meanwhile."""
-    calls: list[Any] = []
-    own = getattr(of, name)
+@pytest.fixture
+def traced(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the methods of Keras whose parts are traced."""
+    names: list[str] = []
+    trace = shared_parts._Part._traced
 
-    def noting(*args: Any, **named: Any) -> Any:
-        calls.append(args)
-        return own(*args, **named)
+    def noting(self: Any, *given: Any) -> Any:
+        names.append("update" if self._at_once else "loss or metrics")
+        return trace(self, *given)
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(of, name, noting)
-        yield calls
+    monkeypatch.setattr(shared_parts._Part, "_traced", noting)
+    return names
 
 
-def test_an_update_is_traced_once_for_models_whose_weights_are_alike() -> None:
+def test_an_update_is_traced_once_for_models_whose_weights_are_alike(traced: list[str]) -> None:
     known = Structures()
-    with noted(keras.optimizers.Optimizer, "apply") as calls:
-        for activation in ("relu", "tanh"):
-            structure_of(known, dense(4, activation))
-        assert len(calls) == 1  # for whole and for short batches
-        structure_of(known, dense(5))
-        assert len(calls) == 2
+    for activation in ("relu", "tanh"):
+        structure_of(known, dense(4, activation))
+    assert traced.count("update") == 1  # for whole and for short batches
+    structure_of(known, dense(5))
+    assert traced.count("update") == 2
 
 
-@pytest.mark.parametrize(
-    ("of", "name"),
-    [(keras.losses.Loss, "__call__"), (keras.metrics.Mean, "update_state")],
-    ids=["loss", "metrics"],
-)
-def test_losses_and_metrics_are_traced_once_for_each_size_of_batch(of: Any, name: str) -> None:
+def test_losses_and_metrics_are_traced_once_for_each_size_of_batch(traced: list[str]) -> None:
     known = Structures()
-    with noted(of, name) as calls:
-        structure_of(known, dense(4))
-        first = len(calls)
-        structure_of(known, dense(5))
-        structure_of(known, dense(6, "tanh"))
-        again = len(calls) - first
-    assert first > 0
-    trackers_of_losses = 2 * 2 if name == "update_state" else 0  # those are no part
-    assert again == trackers_of_losses
+    structure_of(known, dense(4))
+    assert traced.count("loss or metrics") == 2 * 2
+    structure_of(known, dense(5))
+    structure_of(known, dense(6, "tanh"))
+    assert traced.count("loss or metrics") == 2 * 2
+    structure_of(known, dense(4), batch_size=10)  # which leaves no short batch
+    assert traced.count("loss or metrics") == 3 * 2
 
 
 @pytest.mark.parametrize("name", ["Adam", "Ftrl", "moving average", "clipping", "accumulation"])
@@ -194,10 +184,6 @@ def test_masks_reach_losses_and_metrics() -> None:
     assert losses[0] != losses[1]
 
 
-def thrice(own: Callable[..., Any]) -> Callable[..., Any]:
-    return lambda *args, **named: 3 * own(*args, **named)
-
-
 PATCHED = {
     "an update": (keras.optimizers.Optimizer, "scale_loss"),
     "a loss": (keras.losses.Loss, "__call__"),
@@ -211,7 +197,7 @@ def test_what_was_traced_under_a_patch_is_not_shared_later(what: str) -> None:
     of, name = PATCHED[what]
     known = Structures()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(of, name, thrice(getattr(of, name)))
+        patch.setattr(of, name, times(3, getattr(of, name)))
         patched = structure_of(known).key
     for build, batch_size in ((dense(), 10), (dense(4, "tanh"), 16)):
         key = structure_of(known, build, batch_size=batch_size).key
@@ -219,21 +205,60 @@ def test_what_was_traced_under_a_patch_is_not_shared_later(what: str) -> None:
     assert patched != structure_of(Structures()).key
 
 
-def test_what_a_builder_puts_on_its_model_is_used() -> None:
+@pytest.mark.parametrize("name", ["compute_loss", "compute_metrics", "get_metrics_result"])
+def test_what_a_builder_puts_on_its_model_is_used(name: str) -> None:
     known = Structures()
     plain = structure_of(known).key
 
     def build() -> keras.Model:
         model = dense()()
-        own = model.compute_loss
-        model.compute_loss = lambda *args, **named: 2 * own(*args, **named)
+        own = getattr(model, name)
+        setattr(model, name, lambda *args, **named: jax.tree.map(twice, own(*args, **named)))
         return model
 
     model = seeded_model(build, keras.optimizers.Adam)
     request = FitRequest(model, rows(), seed=0, epochs=1, batch_size=16)
-    structure, _ = known.of_fit(request, None)
+    structure, _ = known.of_fit(request, known.likeness_of(request, {}))
     assert structure.key != plain
-    assert "compute_loss" in vars(model)
+    assert name in vars(model)
+
+
+def twice(x: Any) -> Any:
+    return 2 * x
+
+
+class Own(L.Layer):
+    """A layer of the user's own: no likeness tells what it does."""
+
+    def call(self, x: Any) -> Any:
+        return x + 1
+
+
+def test_losses_and_metrics_of_models_with_something_of_the_users_are_their_own(
+    traced: list[str],
+) -> None:
+    def build() -> keras.Model:
+        keras.utils.clear_session()
+        return keras.Sequential([L.Input((6,)), Own(), L.Dense(3, "softmax")])
+
+    structure_of(Structures(), build)
+    assert traced == ["update"]
+
+
+def test_a_patch_that_comes_after_another_one_is_noticed_too() -> None:
+    """A function that replaces one that is gone may stand at its address."""
+    known, own = Structures(), keras.losses.Loss.__call__
+    for factor in (1, 5, 9):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(keras.losses.Loss, "__call__", times(factor, own))
+            known._known.clear()  # the model is like the one before, and its loss is not
+            known._steps.clear()
+            ours, fresh = (structure_of(one, dense(5, "tanh")) for one in (known, Structures()))
+            assert ours.key == fresh.key
+
+
+def times(factor: float, own: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda *args, **named: factor * own(*args, **named)
 
 
 def test_parts_do_not_hold_the_models_that_they_came_from() -> None:

@@ -31,7 +31,6 @@ MOST_KEPT = 256  # arrays of the smallest size
 _LARGEST_FLOAT = float(np.finfo("float32").max)
 _LARGEST_EXACT = 2**24  # up to there floats are all whole numbers
 
-_of_device = jnp.asarray  # as it was: it is one of those that are replaced
 _one_at_a_time = RLock()
 _drawn_before: OrderedDict[Any, np.ndarray] = OrderedDict()
 
@@ -71,10 +70,10 @@ def _drawn(draw: Callable[..., Any]) -> Callable[..., Any]:
             return draw(*arguments, **named)
         by_numpy = _by_numpy(arguments, named, size)
         if by_numpy is not None:
-            return _of_device(by_numpy.reshape(shape))
+            return jax.device_put(by_numpy.reshape(shape))
         several = max(FEWEST_DRAWN, 2 ** math.ceil(math.log2(size)))
         drawn = _once(draw, several, arguments, {**named, "shape": (several,)})
-        return _of_device(drawn[:size].reshape(shape))
+        return jax.device_put(drawn[:size].reshape(shape))
 
     return flat
 
@@ -109,7 +108,7 @@ def _filled(value: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
             shape = (shape,) if isinstance(shape, int) else shape
             if more or dtype is None or not _is_shape(shape):
                 return fill(shape, dtype, **more)
-            return _of_device(np.full(shape, value, jax.dtypes.canonicalize_dtype(dtype)))
+            return jax.device_put(np.full(shape, value, jax.dtypes.canonicalize_dtype(dtype)))
 
         return filled
 
@@ -121,7 +120,7 @@ def _from_numbers(convert: Callable[..., Any]) -> Callable[..., Any]:
         """A few numbers of Python's, such as a seed; JAX would compile the conversion."""
         if more or dtype is None or not _exact(x, dtype):
             return convert(x, dtype, **more)
-        return _of_device(np.asarray(x, dtype))
+        return jax.device_put(np.asarray(x, dtype))
 
     return converted
 

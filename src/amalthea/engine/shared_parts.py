@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any
 
 import jax
@@ -22,6 +22,9 @@ from .recent import keep
 from .told import Telling
 
 PARTS_KEPT = 128
+_UPDATE = "update"
+# What is called on the way, and what somebody may have put on a model by hand.
+_CALLED = frozenset({"compute_loss", "compute_metrics", "get_metrics_result"})
 
 Function = Callable[..., Any]
 
@@ -36,17 +39,18 @@ class SharedParts:
         self._known.clear()
 
     @contextmanager
-    def shared(self, model: keras.Model) -> Iterator[None]:
+    def shared(self, model: keras.Model, is_told: bool) -> Iterator[None]:
         """Within this block, a step of that model is traced with the parts that are known.
 
-        Only those of which a likeness tells what they do.
+        Only those of which a likeness tells what they do; of a model that none tells (``is_told``),
+        the update alone.
         """
         # Of Keras's methods, those that its own steps call and that one may override.
         with ExitStack() as after:
             for owner, name, like, shared in (
                 (model.optimizer, "stateless_apply", _like_update(model), self._update),
-                (model, "compute_loss", _like_loss(model), self._loss),
-                (model, "compute_metrics", _like_metrics(model), self._metrics),
+                (model, "compute_loss", _like_loss(model, is_told), self._loss),
+                (model, "compute_metrics", _like_metrics(model, is_told), self._metrics),
             ):
                 if like is not None and name not in vars(owner):
                     setattr(owner, name, shared(owner, getattr(owner, name), like))
@@ -56,11 +60,7 @@ class SharedParts:
     def _update(
         self, optimizer: keras.optimizers.Optimizer, own: Function, like: Likeness
     ) -> Function:
-        def at_once(*given: Any) -> Any:
-            with jax.disable_jit():  # or each function of JAX in it is traced, for each shape
-                return own(*given)
-
-        return lambda *given: self._call("update", like, at_once, given)
+        return lambda *given: self._call(_UPDATE, like, own, given)
 
     def _loss(self, model: keras.Model, own: Function, like: Likeness) -> Function:
         def compute_loss(
@@ -119,7 +119,10 @@ class SharedParts:
         key = (kind, like, settings(), tree, *map(jax.typeof, leaves))
         part = self._known.get(key)
         if part is None or not part.telling.holds():  # somebody has patched a class meanwhile
-            part = _Part(like.telling())
+            telling = like.telling()
+            if telling.digest is None:  # or it is patched now
+                return own(*given)
+            part = _Part(telling, at_once=kind == _UPDATE)
         keep(self._known, key, part, PARTS_KEPT)
         return part(own, given)
 
@@ -131,10 +134,12 @@ class _Part:
     ----------
     telling : Telling
         Holds as long as what was traced is what would be.
+    at_once : bool
+        Whether functions of JAX within it are not traced by themselves, for each shape.
     """
 
-    def __init__(self, telling: Telling) -> None:
-        self.telling = telling
+    def __init__(self, telling: Telling, at_once: bool) -> None:
+        self.telling, self._at_once = telling, at_once
         self._own: Function | None = None
         self._call = jax.jit(self._traced)
 
@@ -147,7 +152,8 @@ class _Part:
 
     def _traced(self, *given: Any) -> Any:
         assert self._own is not None
-        return self._own(*given)
+        with jax.disable_jit() if self._at_once else nullcontext():
+            return self._own(*given)
 
 
 def _like_update(model: keras.Model) -> Likeness | None:
@@ -155,21 +161,20 @@ def _like_update(model: keras.Model) -> Likeness | None:
     return likeness(optimizer, [model.trainable_variables, optimizer.variables])
 
 
-def _like_loss(model: keras.Model) -> Likeness | None:
+def _like_loss(model: keras.Model, is_told: bool) -> Likeness | None:
     losses = [one for one in vars(model).values() if isinstance(one, keras.losses.Loss)]
-    return _like(model, losses)
+    return _like(model, losses) if is_told else None
 
 
-def _like_metrics(model: keras.Model) -> Likeness | None:
-    return _like(model, model.metrics)
+def _like_metrics(model: keras.Model, is_told: bool) -> Likeness | None:
+    return _like(model, model.metrics) if is_told else None
 
 
 def _like(model: keras.Model, does: list[Any]) -> Likeness | None:
-    """What a method of Keras does with these, which it finds in a model."""
-    kind = type(model)
-    if not kind.__module__.startswith("keras."):
+    """What methods of Keras's model do with these, which they find in it."""
+    if not _CALLED.isdisjoint(vars(model)):
         return None
-    return likeness([kind, *does, model.metrics], [model.metrics_variables])
+    return likeness([type(model), *does, model.metrics], [model.metrics_variables])
 
 
 def _is_masked(y_pred: Any) -> bool:

@@ -209,7 +209,7 @@ class Structures:
 
             return Steps(*map(of_size, like.sizes))
 
-        with self._parts.shared(model):
+        with self._parts.shared(model, is_told=key is not None):
             train = steps("train", train_step, request.training, request.batch_size)
             if held is None:
                 return train, None

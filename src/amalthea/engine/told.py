@@ -12,6 +12,7 @@ from __future__ import annotations
 import enum
 import functools
 import hashlib
+import operator
 import types
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -43,11 +44,12 @@ class Telling:
 
     def holds(self) -> bool:
         """Whether the classes that were met still do the same."""
-        return all(_content(kind) == before for kind, before in self._classes.items())
+        return all(_is_as_before(kind, before) for kind, before in self._classes.items())
 
 
-def _content(kind: type) -> list[int]:
-    return list(map(id, vars(kind).values()))
+def _is_as_before(kind: type, before: list[Any]) -> bool:
+    now = vars(kind).values()
+    return len(now) == len(before) and all(map(operator.is_, now, before))
 
 
 class Sign:
@@ -63,7 +65,7 @@ class _Spelling:
     """``classes`` are those of Keras that were met, and what was in them."""
 
     def __init__(self) -> None:
-        self.classes: dict[type, list[int]] = {}
+        self.classes: dict[type, list[Any]] = {}
 
     def text(self, word: Any) -> str:
         kind = type(word)
@@ -101,7 +103,7 @@ class _Spelling:
         if home == "keras" and kind not in self.classes:
             for one in kind.__mro__:
                 if one.__module__.startswith("keras."):
-                    self.classes[one] = _content(one)
+                    self.classes[one] = list(vars(one).values())
                     if not _is_as_written(one):
                         raise _OnlyHere
         return f"{kind.__module__}.{kind.__qualname__}"
