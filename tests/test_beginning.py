@@ -18,7 +18,7 @@ from sklearn.preprocessing import StandardScaler
 
 import amalthea
 from amalthea import KerasClassifier
-from amalthea.engine import training
+from amalthea.engine import predictions, training
 from amalthea.engine.forms import Engine, forget_programs
 from amalthea.engine.trainer import training_with
 from amalthea.rendezvous import scheduler
@@ -261,6 +261,7 @@ def test_a_search_gives_the_same_in_parts_and_as_one(
     iris: Any, begun: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(scheduler, "MANY", 12)
+    monkeypatch.setattr(predictions, "lanes_to_predict", lambda _: 12)  # as many as in a part
     monkeypatch.setattr(training.Training, "done", True)  # the scheduler waits, and takes no more
     forget_programs()
     parts = search(rate=RATES, units=[3, 4]).fit(*iris)

@@ -138,7 +138,7 @@ def test_nothing_of_a_finished_wave_stays_alive(form: str) -> None:
     assert [reference for reference in left if reference() is not None] == []
 
 
-def test_models_are_predicted_together_as_far_as_their_weights_may_take_room(
+def test_models_are_predicted_together_as_far_as_weights_and_batches_may_take_room(
     monkeypatch: Any,
 ) -> None:
     """All by one program, which hands back outputs and no weights."""
@@ -155,14 +155,16 @@ def test_models_are_predicted_together_as_far_as_their_weights_may_take_room(
     for number, model in enumerate(models):
         model.build((None, 6))
         model.set_weights([value + number / 10 for value in model.get_weights()])
+    engine, x = Engine(), data_for(table).x
+    requests = [PredictRequest(model, x) for model in models]
     each = sum(value.nbytes for value in models[0].get_weights())
+    each += x[: requests[0].batch_size].nbytes
     monkeypatch.setattr(choice, "_BYTES_PREDICTED", 4.5 * each)
     monkeypatch.setattr(choice, "_BYTES_PREDICTED_ON_ACCELERATOR", 4.5 * each)
     monkeypatch.setattr(Programs, "prepare", noting)
     forget_programs()
-    engine, x = Engine(), data_for(table).x
     before = engine.compilations
-    outputs = engine.predict([PredictRequest(model, x) for model in models])
+    outputs = engine.predict(requests)
     assert (lanes, engine.compilations - before) == ([4, 4, 4], 1)
     assert sum(map(np.size, jax.tree.leaves(given_back))) <= 4 * sum(
         np.size(variable) for variable in models[0].non_trainable_variables
