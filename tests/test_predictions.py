@@ -161,3 +161,4 @@ def test_a_program_that_was_cancelled_is_prepared_again() -> None:
     assert waiting.cancelled()
     again = known.prepare(("double",), lambda x: 2 * x, x)
     np.testing.assert_array_equal(again.result()(x), [2, 2, 2])
+    assert known.compilations == 1

@@ -205,7 +205,7 @@ class Programs:
         else:
             program = pool.submit(self._compile, full_key, lower(), effort)
         with self._lock:
-            self.compilations += 1
+            self.compilations += known is None  # and not one that was cancelled
             keep(self._compiled, full_key, program, self._kept)
         return program
 
