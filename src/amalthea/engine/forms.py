@@ -20,7 +20,6 @@ from . import memory
 from .known import Known
 from .obstacles import NeedsKeras, why_not_compiled, why_not_kept, why_not_predicted
 from .plan import Log, by_keras
-from .predictions import Predictions
 from .reference import ReferenceTrainer
 from .requests import FitRequest, FitResult, PredictRequest
 from .room import room_for_engine
@@ -134,10 +133,7 @@ class Engine:
         """The outputs of every request's model; an exception where one failed."""
         with _one_at_a_time:
             compiled = [request for request in requests if self._predicts(request)]
-            predictions = Predictions(
-                _known.structures, _known.families, _known.programs, not self._to_the_bit
-            )
-            started = iter(predictions.start(compiled))
+            started = iter(_known.predictions(self._to_the_bit).start(compiled))
             answers = [
                 next(started)
                 if self._predicts(request)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from .lifting.families import Families
 from .plan import Log
+from .predictions import Predictions
 from .programs import Programs
 from .reached import Reached
 from .run_shapes import RunShapes
@@ -24,6 +25,10 @@ class Known:
     shapes: RunShapes = field(default_factory=RunShapes)
     reached: Reached = field(default_factory=Reached)
     log: Log = field(default_factory=Log)
+
+    def predictions(self, to_the_bit: bool) -> Predictions:
+        """Whoever predicts; ``to_the_bit`` as Keras does."""
+        return Predictions(self.structures, self.families, self.programs, not to_the_bit)
 
     def forget(self) -> None:
         for part in (self.structures, self.families, self.programs, self.shapes, self.reached):

@@ -25,7 +25,6 @@ from .known import Known
 from .members import Member, kind_of_member
 from .parts import Cutting
 from .plan import PlannedCohort
-from .predictions import Predictions
 from .requests import FitRequest, FitResult
 from .terms import Terms
 from .trajectories import way_of
@@ -137,9 +136,8 @@ class Training:
         known = self._known
         are_new = any(cohort.n_programs for cohort in self._running)
         if are_new and self._n_requests > 1:
-            may_round = not self._to_the_bit
-            predictions = Predictions(known.structures, known.families, known.programs, may_round)
-            predictions.foresee([one.request for one in self._number_of], self._compiling)
+            requests = [member.request for member in self._number_of]
+            known.predictions(self._to_the_bit).foresee(requests, self._compiling)
         known.structures.write()
 
     def _member(self, request: FitRequest, key: FitLike | None, pool: Pool) -> Member:

@@ -41,15 +41,7 @@ class Work:
     one_by_one: bool = False
 
     def __add__(self, other: Work) -> Work:
-        return Work(
-            self.operations + other.operations,
-            self.elements + other.elements,
-            self.multiplications + other.multiplications,
-            self.convolves or other.convolves,
-            self.halves or other.halves,
-            self.calls_host or other.calls_host,
-            self.one_by_one or other.one_by_one,
-        )
+        return total((self, other))
 
     def times(self, n: float) -> Work:
         return replace(

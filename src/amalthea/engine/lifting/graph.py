@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..work import Work
+from ..work import Work, total
 
 Vector = tuple[Any, ...]  # a value for each variant; None where a variant does not care
 
@@ -243,7 +243,7 @@ class Graph:
                 known.update(zip(node.outputs, outputs, strict=True))
             return [known[number] for number in wanted]
 
-        return call, sum((node.work for node in nodes), Work())
+        return call, total(node.work for node in nodes)
 
     def sources(self, result: Value) -> set[int]:
         """The arguments that it depends on, by their place; -1 stands for any number."""
