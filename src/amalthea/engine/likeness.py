@@ -1,6 +1,6 @@
 """When two models cannot but trace to the same program.
 
-Tracing a step takes some 30 ms, most of what a small fit costs, so it is not done again for a
+Tracing a step takes 10 to 30 ms, most of what a small fit costs, so it is not done again for a
 model that is built just like one that was traced before. A likeness spells out everything that
 tracing can read from a model: the type of every object in it and the value of every attribute,
 in one order. It leaves out the values of variables that a step takes as arguments, and which
