@@ -637,9 +637,10 @@ def test_jax_settings_are_the_callers(echo: Echo) -> None:
         fit(i)
         return jax.config.jax_default_matmul_precision, jax.config.jax_debug_nans
 
-    with jax.default_matmul_precision("float32"), jax.debug_nans(True):
-        assert each(task, range(2)) == [("float32", True)] * 2
-    assert each(task, range(1)) == [(None, False)]
+    before = jax.config.jax_default_matmul_precision, jax.config.jax_debug_nans
+    with jax.default_matmul_precision("float32"), jax.debug_nans(not before[1]):
+        assert each(task, range(2)) == [("float32", not before[1])] * 2
+    assert each(task, range(1)) == [before]
 
 
 def test_fits_are_trained_under_the_jax_settings_of_their_task() -> None:
@@ -654,10 +655,11 @@ def test_fits_are_trained_under_the_jax_settings_of_their_task() -> None:
         with jax.default_matmul_precision("float32" if i % 2 else "bfloat16"):
             return fit(i)
 
+    before = jax.config.jax_default_matmul_precision
     with training_with(Looks()), amalthea.lockstep():
         each(task, range(4))
     assert seen == [([0, 2], "bfloat16"), ([1, 3], "float32")]
-    assert jax.config.jax_default_matmul_precision is None
+    assert jax.config.jax_default_matmul_precision == before
 
 
 def test_global_generators_are_drawn_from_in_order(echo: Echo) -> None:

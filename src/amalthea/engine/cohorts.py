@@ -180,8 +180,9 @@ class Cohort:
         if not self._here:  # all have failed
             return
         repeats = any(member.may_stop_within_epoch for member in self._here)
-        before = self._begun(keeping=repeats or self._is_in_model)
-        self._state, logs, losses = self._train(before, self._orders(self._seats))
+        before = self._begun()
+        given = self._given(before, keeping=repeats or self._is_in_model)
+        self._state, logs, losses = self._train(given, self._orders(self._seats))
         logs_of = self._break_off(before, EpochLogs(logs, self._lanes), losses)
         held = self._validate()
 
@@ -196,12 +197,12 @@ class Cohort:
         """Whether a model has the arrays of the state, for callbacks that look at it."""
         return any(member.needs_all_variables for member in self._here)
 
-    def _begun(self, keeping: bool) -> State:
-        """The state, with metrics as they are at the beginning of an epoch, for a program.
+    def _begun(self) -> State:
+        """The state, with metrics as they are at the beginning of an epoch."""
+        return self._state._replace(metrics=self._structure.no_metrics)
 
-        With ``keeping`` it is there afterwards too.
-        """
-        state = self._state._replace(metrics=self._structure.no_metrics)
+    def _given(self, state: State, keeping: bool) -> State:
+        """What to give to a program: with ``keeping``, the state is there afterwards too."""
         return as_copies(state) if keeping and self.form.name != "stacked" else state
 
     def _orders(self, seats: Sequence[Member], ahead: int = 0) -> list[np.ndarray]:
@@ -227,7 +228,8 @@ class Cohort:
         if not self._here:
             return None
         rows = [np.arange(len(seat.request.validation or ())) for seat in self._seats]
-        self._state, logs, _ = self._test(self._begun(keeping=self._is_in_model), rows)
+        given = self._given(self._begun(), keeping=self._is_in_model)
+        self._state, logs, _ = self._test(given, rows)
         held = EpochLogs(logs, self._lanes)
         self._let_each(
             lambda member: member.end_validation(self._look(member), held, self._lane[member])

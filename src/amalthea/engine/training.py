@@ -134,7 +134,7 @@ class Training:
     def _look_ahead(self) -> None:
         """Do what can be done while threads train: prepare what comes next, and write down."""
         known = self._known
-        are_new = any(cohort.n_programs for cohort in self._running)
+        are_new = any(cohort.n_programs for cohort in self._cohorts)
         if are_new and self._n_requests > 1:
             requests = [member.request for member in self._number_of]
             known.predictions(self._to_the_bit).foresee(requests, self._compiling)
