@@ -853,8 +853,14 @@ def test_callbacks_do_in_a_cohort_what_they_do_in_keras(name: str, form: str) ->
         assert kept == expected or kept == pytest.approx(expected, rel=1e-5), attribute
 
 
+@pytest.mark.parametrize("as_on", ["cpu", "accelerator"])
 @pytest.mark.parametrize("form", COMPILED)
-def test_a_fit_that_diverges_stops_where_keras_stops_it_and_harms_no_other(form: str) -> None:
+def test_a_fit_that_diverges_stops_where_keras_stops_it_and_harms_no_other(
+    form: str, as_on: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if as_on == "accelerator":  # where the program consumes the copy too
+        copies = functools.partial(jax.tree.map, jax.numpy.copy)
+        monkeypatch.setattr("amalthea.engine.cohorts.as_copies", copies)
     rows = data_for(table)
     rows = Rows(rows.x, rows.x[:, :1])
 

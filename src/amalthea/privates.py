@@ -14,12 +14,13 @@
     The HTML representation marks the parameters that differ from the constructor's signature,
     and takes every parameter of a builder for such a one. Test: ``test_parameters.py``, the HTML.
 
-What the tasks of a lockstep need, each on a thread of its own (``rendezvous/``):
+What the tasks of a lockstep need, which share a thread (``rendezvous/``):
 
 ``keras.src.backend.common.global_state``, once more
-    Its two trackers are thread-local: without a copy, a dtype policy or a scope around a search
-    would be lost in its fits. ``keras.utils.clear_session`` replaces them for every thread, so a
-    builder that calls it would take them from the others. Test: ``test_lockstep.py``, Keras.
+    Its two trackers are thread-local: without a copy for each task, a dtype policy or a scope of
+    one that waits would be another one's too. ``keras.utils.clear_session`` replaces them for
+    every thread, so a builder that calls it would take them from the others. Test:
+    ``test_lockstep.py``, Keras.
 ``jax._src.config``
     The values that context managers such as ``jax.default_matmul_precision`` set are
     thread-local, and no public name lists them. Test: ``test_lockstep.py``, JAX.
@@ -32,9 +33,6 @@ What the tasks of a lockstep need, each on a thread of its own (``rendezvous/``)
 ``joblib._parallel_backends.FallbackToBackend``
     The one way in which a backend can hand each ``Parallel`` a backend of its own; joblib's Dask
     backend needs it too. Test: ``test_lockstep.py``, every test.
-``PyThreadState_SetAsyncExc``
-    Python delivers an interrupt to the main thread; the task that runs at that time is on
-    another. Test: ``test_lockstep.py``, the interrupts.
 ``sklearn.model_selection._validation._fit_and_score``
     Its result, a dict, holds ``fit_time`` and ``score_time``, which ``rendezvous/times.py``
     corrects by the time that the task only waited. Test: ``test_under_lockstep.py``, the times.
@@ -42,7 +40,6 @@ What the tasks of a lockstep need, each on a thread of its own (``rendezvous/``)
 
 from __future__ import annotations
 
-import ctypes
 import functools
 import sys
 import warnings
@@ -95,17 +92,20 @@ def set_keras_trackers(trackers: tuple[Any, ...]) -> None:
 
 
 def keras_thread_state() -> tuple[dict[str, Any], ...]:
-    """Copies of what Keras keeps for this thread; the stacks of its scopes are copied with it."""
-    return tuple(
-        {name: _copied(value) for name, value in vars(tracker).items()}
-        for tracker in keras_trackers()
-    )
+    """What Keras keeps for this thread."""
+    return tuple(dict(vars(tracker)) for tracker in keras_trackers())
 
 
 def set_keras_thread_state(state: tuple[dict[str, Any], ...]) -> None:
     for tracker, values in zip(keras_trackers(), state, strict=True):
-        vars(tracker).clear()
-        vars(tracker).update(values)
+        own = vars(tracker)
+        own.clear()
+        own.update(values)
+
+
+def copies(state: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any], ...]:
+    """That state with stacks of its own."""
+    return tuple({name: _copied(value) for name, value in one.items()} for one in state)
 
 
 def _copied(value: Any) -> Any:
@@ -121,42 +121,48 @@ _JAX_CONTEXTS = (
 )
 
 
-def _jax_states() -> tuple[Any, list[Any]]:
+def _jax_states() -> tuple[Any, list[Any], list[Any]]:
     config = sys.modules["jax._src.config"]
-    return config.config_ext.unset, _jax_states_of(config, len(config.config._value_holders))
+    states, getters = _jax_states_of(config, len(config.config._value_holders))
+    return config.config_ext.unset, states, getters
 
 
 @functools.lru_cache(maxsize=1)
-def _jax_states_of(config: Any, n_holders: int) -> list[Any]:
+def _jax_states_of(config: Any, n_holders: int) -> tuple[list[Any], list[Any]]:
     contexts = [getattr(config, name) for name in _JAX_CONTEXTS if hasattr(config, name)]
     holders = config.config._value_holders.values()
-    return [holder for holder in holders if hasattr(holder, "set_local")] + contexts
+    states = [holder for holder in holders if hasattr(holder, "set_local")] + contexts
+    return states, [state.get_local for state in states]
 
 
 def jax_settings() -> dict[Any, Any]:
     """What context managers of JAX have set on this thread, by JAX's own objects."""
     if "jax" not in sys.modules:
         return {}
-    unset, states = _jax_states()
-    values = ((state, state.get_local()) for state in states)
-    return {state: value for state, value in values if value is not unset}
+    unset, states, getters = _jax_states()
+    values = [get() for get in getters]
+    if all(value is unset for value in values):
+        return {}
+    pairs = zip(states, values, strict=True)
+    return {state: value for state, value in pairs if value is not unset}
 
 
 @contextmanager
 def jax_settings_as(settings: dict[Any, Any]) -> Iterator[None]:
     """Give this thread exactly these settings inside the block."""
     before = jax_settings()
-    _change_jax_settings(before, settings)
+    change_jax_settings(before, settings)
     try:
         yield
     finally:
-        _change_jax_settings(settings, before)
+        change_jax_settings(settings, before)
 
 
-def _change_jax_settings(before: dict[Any, Any], after: dict[Any, Any]) -> None:
+def change_jax_settings(before: dict[Any, Any], after: dict[Any, Any]) -> None:
+    """Make the settings of this thread, which are those ``before``, those ``after``."""
     if before == after:
         return
-    unset, _ = _jax_states()
+    unset, _, _ = _jax_states()
     for state in before.keys() | after.keys():
         value = after.get(state, unset)
         state.set_local(value)
@@ -188,9 +194,3 @@ def chosen_joblib_backend() -> Any:
     backend = joblib_config()["backend"]
     default = joblib.parallel.default_parallel_config["backend"]
     return None if backend is default else backend
-
-
-def raise_in_thread(ident: int, error: type[BaseException] | None) -> None:
-    """Have a thread raise when it next runs Python code; None takes that back."""
-    target = ctypes.py_object(error) if error is not None else None
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(ident), target)

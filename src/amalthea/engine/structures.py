@@ -101,10 +101,10 @@ class Structures:
         ``key`` is its likeness. With ``metrics`` the structure has its metrics, and with
         ``all_variables`` the model gets their variables too, for who looks at them.
         """
-        known = self._found(key)
+        model = request.model
+        known = self._found(key) if model.built else None  # else its variables are still to come
         if known is None or (metrics and known.metrics is None):
             return self._begin(request, key)
-        model = request.model
         if all_variables:
             create_variables(request)
         elif not model.optimizer.built:

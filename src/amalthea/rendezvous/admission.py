@@ -1,6 +1,6 @@
 """How many tasks may be under way at once: as many as memory holds.
 
-A task that waits holds its training and test rows, its model and a thread. What it holds is
+A task that waits holds its training and test rows and its model. What it holds is
 counted where it waits: the arrays in the local variables of its functions and in its requests,
 each once, but not those that it was given, which are its caller's anyway. When the sum reaches
 the bound, no further task is started until some have ended.
@@ -18,7 +18,7 @@ import numpy as np
 
 from ..engine.room import SHARE_OF_ENGINE, to_be_used
 
-PER_TASK = 1_250_000  # a Keras model's Python objects, and a thread
+PER_TASK = 1_250_000  # a Keras model's Python objects, and a stack
 COPIES_OF_MODEL = 3  # its weights, and two slots of an optimizer
 LITTLE = 4_000_000  # bytes of data that are not worth a closer look
 COPIES_OF_LITTLE = 4  # that a task may hold: training and test rows, in two types

@@ -106,7 +106,7 @@ class Call:
         self._finished.clear()
         self._failed = False
         if self.parent is None:
-            self.scheduler.end_turn()
+            self.scheduler.settle()
         if interrupt is not None:
             raise interrupt
 

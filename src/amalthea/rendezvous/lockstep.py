@@ -54,10 +54,10 @@ def lockstep(
 
     Notes
     -----
-    The functions that joblib is given run on threads, one at a time and in order, each with the
-    caller's warnings filters, context variables and settings. While one waits for its fit others
-    run, so a lock that is held around ``fit`` blocks them for ever. When one fails or is
-    interrupted, those that wait are ended there; their ``finally`` blocks run.
+    The functions that joblib is given run on the thread of the caller, one at a time and in order,
+    each with the caller's warnings filters, context variables and settings. While one waits for
+    its fit others run, so a lock that is held around ``fit`` blocks them for ever. When one fails
+    or is interrupted, those that wait are ended there; their ``finally`` blocks run.
 
     ``joblib.parallel_config(backend="lockstep")`` does the same with joblib's means, with the same
     options, for the fits that joblib is given.

@@ -1,6 +1,6 @@
 """Who is next: the loop that starts tasks, resumes them, and has their requests answered.
 
-It has no thread of its own: it runs on the thread that waits for the outermost ``Parallel``.
+It runs where somebody waits for the outermost ``Parallel``.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from .. import privates
 from ..engine import memory
 from . import times
 from .admission import Admission
-from .ambient import NOTHING, Scopes
+from .ambient import Lent, Scopes
 from .tasks import FIT, PREDICT, Task, current_task, frames
 
-MOST_AT_ONCE = 4096  # threads; systems have limits of their own
+MOST_AT_ONCE = 4096  # tasks: more train no faster
 MANY = 96  # fits that wait, which the device can train while further tasks are started
 _PATIENCE = 10.0  # seconds until a scheduler goes on beside another one of this process
 
@@ -49,14 +49,14 @@ class Scheduler:
         self._begun: list[_Begun] = []
         self._asked_at = 0
         self._n_living = 0
-        self._most = MOST_AT_ONCE
         self._impatient = False
+        self._lent: Lent | None = None  # what the caller of the outermost tasks has
 
     def add(self, task: Task) -> None:
         heapq.heappush(self._queued, (task.path, task))
 
     def weigh(self, task: Task, requests: Sequence[Any]) -> None:
-        """Count what a task holds; called on its thread, where it is about to wait."""
+        """Count what a task holds; called where it is about to wait."""
         self._admission.weigh(task, frames(sys._getframe(1)), requests, task.given)
 
     def step(self) -> None:
@@ -75,21 +75,13 @@ class Scheduler:
 
     @property
     def _has_room(self) -> bool:
-        return self._n_living < self._most and self._admission.has_room
+        return self._n_living < MOST_AT_ONCE and self._admission.has_room
 
     def _start(self, path: tuple[int, ...], task: Task) -> None:
         if not self._n_living:
             memory.between_waves()
         task.call.living[path] = task
-        try:
-            self._resume(task)
-        except RuntimeError:
-            if task.started or not (self._waiting[FIT] or self._begun):
-                raise
-            # The system has no thread left for it. It will when others have ended.
-            self._most = self._n_living
-            del task.call.living[path]
-            self.add(task)
+        self._resume(task)
 
     def _resume(self, task: Task) -> None:
         """Let a task run until it waits or ends, with its own scopes in place."""
@@ -119,32 +111,30 @@ class Scheduler:
 
     @contextmanager
     def _handed_over(self, task: Task) -> Iterator[None]:
-        """Swap the process-wide state, and carry Keras's random state along.
+        """Let the task have its own state of this thread and of the process.
 
-        Two schedulers of one process take turns at that. One that waits for too long goes on
+        Two schedulers of one process take turns at the latter. One that waits for too long goes on
         without: it may be running inside of a task of the other.
         """
-        if self._impatient or not self._has_turn():
-            yield
-            return
+        has_turn = not self._impatient and self._has_turn()
+        lent = Lent.here()
+        is_first = self._lent is None
+        if is_first:
+            self._lent = lent
         try:
-            outer = Scopes.here()
-            base = _scopes_of_caller(task, outer)
-            inner = task.scopes.over(base)
-            task.random_state = privates.keras_state() if inner.same_keras(outer) else None
-            if inner is not outer:
-                inner.install()
+            base = _scopes_of_caller(task, lent.scopes)
+            lent.to(task.scopes.over(base) if has_turn else lent.scopes, task.surroundings)
             try:
                 yield
             finally:
-                now = Scopes.here()
-                task.scopes = now.beyond(base)
-                if now.beyond(outer) is not NOTHING:
-                    outer.install()
-                if now.same_keras(outer) and task.random_state is not None:
-                    privates.set_keras_state(task.random_state)
+                now = lent.take_back()
+                task.surroundings = now.surroundings
+                if has_turn:
+                    task.scopes = now.scopes.beyond(base)
+                if is_first:
+                    self._lent = None
         finally:
-            if current_task() is None:
+            if has_turn and current_task() is None:
                 self.end_turn()
 
     def _has_turn(self) -> bool:
@@ -157,6 +147,13 @@ class Scheduler:
                 return False
             time.sleep(0.001)
         return True
+
+    def settle(self) -> None:
+        """Called when nothing runs any more: restore what an interrupt has kept from the caller."""
+        if self._lent is not None:
+            self._lent.take_back()
+            self._lent = None
+        self.end_turn()
 
     def end_turn(self) -> None:
         if _holder.get("holder") is self:
@@ -250,7 +247,7 @@ class Scheduler:
     def end(self, task: Task) -> None:
         """Unwind a task that was started; it may be running, when an interrupt came."""
         task.unwinding = True
-        if task.started and not task.done:
+        if task.started and not task.done and not task.is_elsewhere:
             self._resume(task)
         task.call.living.pop(task.path, None)
 
