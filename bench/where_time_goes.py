@@ -1,7 +1,6 @@
 """Where Amalthea's own time goes: samples of the running thread's stack, sorted into parts.
 
-Of hundreds of tasks, each on a thread, one runs at a time; the others stand in a lock, and are
-not counted. While XLA compiles or runs, the Python frame that called it is on top. Sampling slows
+While XLA compiles or runs, the Python frame that called it is on top. Sampling slows
 what it samples: the shares count, and the seconds are longer than those of the benchmark.
 """
 
@@ -30,7 +29,6 @@ PERIOD = 0.001
 _TRACER = "jax/_src/interpreters/partial_eval.py"
 # Where a thread stands that waits for another one.
 IDLE = {
-    *(("rendezvous/tasks.py", "_give_back"), ("rendezvous/tasks.py", "step")),
     *(("concurrent/futures/thread.py", "_worker"), ("threading.py", "wait")),
     *(("concurrent/futures/_base.py", "result"), ("threading.py", "_wait_for_tstate_lock")),
 }

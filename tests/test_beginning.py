@@ -22,7 +22,7 @@ from amalthea.engine import predictions, training
 from amalthea.engine.forms import Engine, forget_programs
 from amalthea.engine.trainer import training_with
 from amalthea.rendezvous import scheduler
-from test_lockstep import Echo, each, fit, fit_and_predict, task_threads
+from test_lockstep import Echo, each, fit, fit_and_predict, living_tasks
 
 
 @dataclass
@@ -68,7 +68,7 @@ class Begins(Echo):
 def four_are_many(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(scheduler, "MANY", 4)
     yield
-    assert task_threads() == []
+    assert living_tasks() == []
 
 
 def interrupt() -> None:

@@ -141,7 +141,7 @@ def jax_settings() -> dict[Any, Any]:
         return {}
     unset, states, getters = _jax_states()
     values = [get() for get in getters]
-    if all(value is unset for value in values):
+    if values.count(unset) == len(values):
         return {}
     pairs = zip(states, values, strict=True)
     return {state: value for state, value in pairs if value is not unset}

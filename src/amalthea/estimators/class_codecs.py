@@ -116,6 +116,10 @@ class Indicators:
 
 def _numbers_of(y: np.ndarray, classes: np.ndarray) -> np.ndarray:
     """The place of each label in ``classes``."""
+    if y.dtype.kind == classes.dtype.kind:
+        places = np.searchsorted(classes, y)
+        if (classes.take(places, mode="clip") == y).all():
+            return places
     unknown = np.setdiff1d(y, classes)
     if unknown.size:
         raise InvalidData(

@@ -91,7 +91,12 @@ def _single(estimator: BaseEstimator, X: Any, reset: bool) -> Arrays:
         # may vary. The shapes are compared below.
         return _checked("X", X)
     if _is_plain(X):  # a few checks less for each fit of a search
-        return validate_data(estimator, X, reset=reset, skip_check_array=True)
+        if reset:
+            estimator.n_features_in_ = X.shape[1]
+            vars(estimator).pop("feature_names_in_", None)
+        elif "feature_names_in_" in vars(estimator) or X.shape[1] != estimator.n_features_in_:
+            return validate_data(estimator, X, reset=reset, skip_check_array=True)
+        return X
     return validate_data(
         estimator, X, reset=reset, accept_sparse="csr", dtype=_wanted_type(X), allow_nd=True
     )

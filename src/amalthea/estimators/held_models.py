@@ -215,9 +215,12 @@ def _of_model(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if name not in _OF_FIT_ALONE}
 
 
+_SCALARS = {type(None), bool, int, float, str, bytes}  # the most frequent, told at once
+
+
 def _plain(value: Any) -> Hashable:
     """A value that compares by what it is; objects with a state are refused by a TypeError."""
-    if value is None or isinstance(value, bool | int | float | str | bytes):
+    if type(value) in _SCALARS or isinstance(value, bool | int | float | str | bytes):
         return type(value), value
     if isinstance(value, dict):
         return tuple((str(name), _plain(part)) for name, part in value.items())

@@ -13,6 +13,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from types import FrameType
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -44,6 +45,8 @@ class Admission:
         self._buffers: dict[Any, list[int]] = {}
         self._counted: set[int] = set()
         self._sizes: dict[int, tuple[Any, int]] = {}  # of what tasks were given
+        self._given: dict[Any, int | None] = {}  # the same by task, where it is little
+        self._of_models: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
         self._sum = 0
         self._largest = 0
 
@@ -53,10 +56,12 @@ class Admission:
         """Count what a task holds: in its functions and requests, but not what it was given."""
         if self._budget is None:
             self._budget = budget(self._max_memory)
-        self.forget(task)
+        self._drop(task)
         mine: list[int] = []
-        held = PER_TASK + sum(map(_bytes_of_model, _models(requests)))
-        little = self._of_little(given)
+        held = PER_TASK + sum(map(self._bytes_of_model, _models(requests)))
+        if task not in self._given:  # a task is given nothing more
+            self._given[task] = self._of_little(given)
+        little = self._given[task]
         if little is not None:  # looking at everything would cost more than it tells
             looked_at: Iterable[Any] = ()
             held += COPIES_OF_LITTLE * little
@@ -89,8 +94,19 @@ class Admission:
         return total if total else None
 
     def forget(self, task: Any) -> None:
+        self._given.pop(task, None)
+        self._drop(task)
+
+    def _drop(self, task: Any) -> None:
         self._sum -= self._held.pop(task, 0)
         self._counted.difference_update(self._buffers.pop(task, ()))
+
+    def _bytes_of_model(self, model: Any) -> int:
+        if model not in self._of_models:
+            variables = getattr(model, "variables", ())
+            numbers = sum(math.prod(variable.shape) for variable in variables)
+            self._of_models[model] = COPIES_OF_MODEL * 4 * numbers
+        return self._of_models[model]
 
     @property
     def has_room(self) -> bool:
@@ -150,11 +166,6 @@ def _buffer(array: np.ndarray) -> tuple[int, int]:
 def _models(requests: Sequence[Any]) -> list[Any]:
     models = {id(request.model): request.model for request in requests if hasattr(request, "model")}
     return list(models.values())
-
-
-def _bytes_of_model(model: Any) -> int:
-    numbers = sum(math.prod(variable.shape) for variable in getattr(model, "variables", ()))
-    return COPIES_OF_MODEL * 4 * numbers
 
 
 def budget(max_memory: int | None) -> float:

@@ -16,28 +16,27 @@ import numpy as np
 _COPIED_ANYWAY = 1_000_000  # bytes; looking whose they are would cost more
 
 
-def of_ones_own(requests: Sequence[Any], given: Iterable[Any]) -> list[Any]:
+def of_ones_own(requests: Sequence[Any], given: Sequence[Any]) -> list[Any]:
     """The requests with no array that shares memory with what the task was given."""
-    others = list(_arrays(given))
     copies: dict[int, tuple[np.ndarray, np.ndarray]] = {}
-    return [_own(request, others, copies) for request in requests]
+    return [_own(request, given, copies) for request in requests]
 
 
-def _own(value: Any, others: list[np.ndarray], copies: dict[int, Any]) -> Any:
+def _own(value: Any, given: Sequence[Any], copies: dict[int, Any]) -> Any:
     if isinstance(value, np.ndarray):
         if id(value) not in copies:
             borrowed = value.nbytes <= _COPIED_ANYWAY or any(
-                np.may_share_memory(value, other) for other in others
+                np.may_share_memory(value, other) for other in _arrays(given)
             )
             copies[id(value)] = (value, value.copy() if borrowed else value)
         return copies[id(value)][1]
     if type(value) in (list, tuple):
-        return type(value)(_own(part, others, copies) for part in value)
+        return type(value)(_own(part, given, copies) for part in value)
     if type(value) is dict:
-        return {name: _own(part, others, copies) for name, part in value.items()}
+        return {name: _own(part, given, copies) for name, part in value.items()}
     if is_dataclass(value) and not isinstance(value, type):
         named = {f.name: getattr(value, f.name) for f in fields(value) if f.name in _DATA}
-        return replace(value, **{n: _own(part, others, copies) for n, part in named.items()})
+        return replace(value, **{n: _own(part, given, copies) for n, part in named.items()})
     return value
 
 

@@ -17,7 +17,6 @@ from typing import Any
 
 from greenlet import getcurrent, greenlet
 
-from .. import privates
 from ..engine import seeding
 from ..engine.trainer import training_with
 from .ambient import NOTHING, Scopes, Surroundings
@@ -71,7 +70,6 @@ class Task:
         # while it waits
         self.kind = ""
         self.requests: Sequence[Any] = ()
-        self.jax: dict[Any, Any] = {}
         self.answer: Any = None
         self.share = 0.0
         # what it cost
@@ -103,6 +101,11 @@ class Task:
         return self._stack is not None
 
     @property
+    def jax(self) -> dict[Any, Any]:
+        """The settings of JAX under which it waits."""
+        return self.surroundings.jax
+
+    @property
     def given(self) -> list[Any]:
         """The arguments, which its caller holds too."""
         items = getattr(self.function, "items", ())
@@ -116,7 +119,10 @@ class Task:
     # On the stack of whoever holds the baton.
 
     def step(self) -> None:
-        """Hand the baton to this task; returns when it gives it back."""
+        """Hand the baton to this task; returns when it gives it back.
+
+        An interrupt that ended it is raised here too: it was meant for all.
+        """
         if self.is_elsewhere:
             raise RuntimeError(
                 "The results of a Parallel call can be taken only on the thread that made it."
@@ -135,6 +141,8 @@ class Task:
             self.cost += time.perf_counter() - before
             if self._stack.dead:
                 self._finish()
+        if isinstance(self.error, KeyboardInterrupt):
+            raise self.error
 
     def _finish(self) -> None:
         if self.unwinding:
@@ -171,7 +179,6 @@ class Task:
         assert self._stack is not None and self._stack.parent is not None
         began = time.time()
         self.kind, self.requests = kind, requests
-        self.jax = privates.jax_settings()
         self._stack.parent.switch()
         self.waits.append((began, time.time(), self.share))
         self.requests = ()
