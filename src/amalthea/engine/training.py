@@ -29,7 +29,7 @@ from .requests import FitRequest, FitResult
 from .terms import Terms
 from .trajectories import way_of
 
-COMPILING_THREADS = 2
+MOST_COMPILING = 8  # programs at a time; one thread prepares them, and more would wait for it
 MOST_BYTES_TOLD = 2**26  # of rows: beyond, telling them from others takes too long in each wave
 
 
@@ -64,8 +64,9 @@ class Training:
         self._results: dict[int, Any] = {}
         self._number_of: dict[Member, int] = {}
         self._cohorts: list[Cohort] = []
-        self._compiling = ThreadPoolExecutor(COMPILING_THREADS)
-        self._threads = ThreadPoolExecutor(_n_cores())
+        n_cores = _n_cores()
+        self._compiling = ThreadPoolExecutor(min(max(n_cores, 2), MOST_COMPILING))
+        self._threads = ThreadPoolExecutor(n_cores)
         self._running: dict[Cohort, Future[dict[Member, Outcome]]] = {}
         try:
             self._prepare(requests)
