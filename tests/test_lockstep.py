@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import contextvars
 import gc
@@ -24,6 +25,7 @@ import keras
 import numpy as np
 import pytest
 import sklearn
+from greenlet import greenlet
 from joblib import Parallel, delayed
 
 import amalthea
@@ -633,6 +635,59 @@ def test_clear_session_in_a_task_hurts_no_other(echo: Echo) -> None:
         keras.config.set_dtype_policy(before)
     assert results[0] == results[2] == ("mixed_bfloat16", True)
     assert results[1] == ("float32", "float32")
+
+
+def test_an_event_loop_is_that_of_its_task(echo: Echo) -> None:
+    async def asks(i: int) -> Any:
+        await asyncio.sleep(0)
+        return fit(i), asyncio.get_running_loop().is_running()
+
+    async def search() -> Any:
+        return each(fit, range(2))
+
+    assert each(lambda i: asyncio.run(asks(i)), range(3)) == [(i, True) for i in range(3)]
+    assert echo.calls == [("fit", [0, 1, 2])]
+    assert asyncio.run(search()) == [0, 1]
+
+
+def test_a_task_may_wait_on_a_stack_of_its_own(echo: Echo) -> None:
+    def task(i: int) -> Any:
+        def inner(request: Any) -> Any:
+            own = greenlet(fit)
+            own.gr_context = contextvars.copy_context()
+            return own.switch(request)
+
+        return [inner((i, j)) for j in range(2)], predict(i)
+
+    assert each(task, range(3)) == [([(i, 0), (i, 1)], i) for i in range(3)]
+    assert [len(requests) for _, requests in echo.calls] == [3, 3, 3]
+
+
+@pytest.mark.filterwarnings("ignore:.*tasks:UserWarning")
+def test_the_results_of_another_thread_are_refused() -> None:
+    seen: list[BaseException] = []
+    ended: list[int] = []
+
+    def task(i: int) -> Any:
+        try:
+            return fit_and_predict(i)
+        finally:
+            ended.append(i)
+
+    def elsewhere() -> None:
+        try:
+            list(generator)
+        except BaseException as error:
+            seen.append(error)
+
+    with training_with(Echo()), amalthea.lockstep():
+        generator = each(task, range(4), return_as="generator")
+        assert next(generator) == (0, 0)
+        thread = threading.Thread(target=elsewhere)
+        thread.start()
+        thread.join()
+        assert "only on the thread that made it" in str(seen)
+        assert each(fit_and_predict, range(2)) == [(0, 0), (1, 1)]
 
 
 def test_jax_settings_are_the_callers(echo: Echo) -> None:

@@ -24,6 +24,9 @@ What the tasks of a lockstep need, which share a thread (``rendezvous/``):
 ``jax._src.config``
     The values that context managers such as ``jax.default_matmul_precision`` set are
     thread-local, and no public name lists them. Test: ``test_lockstep.py``, JAX.
+``asyncio._get_running_loop`` and ``_set_running_loop``
+    The running event loop is thread-local. A task that waits inside of one must not leave it
+    running in the others. Test: ``test_lockstep.py``, the event loop.
 ``warnings._showwarnmsg_impl``
     ``warnings.catch_warnings(record=True)`` replaces it for the whole process, so it must change
     hands with the filters. Test: ``test_lockstep.py``, the warnings.
@@ -169,6 +172,16 @@ def change_jax_settings(before: dict[Any, Any], after: dict[Any, Any]) -> None:
         hook = getattr(state, "_update_thread_local_hook", None)
         if hook:
             hook(None if value is unset else value)
+
+
+def running_event_loop() -> Any:
+    """The event loop of asyncio that runs on this thread, or None."""
+    asyncio = sys.modules.get("asyncio")
+    return asyncio._get_running_loop() if asyncio else None
+
+
+def set_running_event_loop(loop: Any) -> None:
+    sys.modules["asyncio"]._set_running_loop(loop)
 
 
 def warning_output() -> tuple[Any, Any]:

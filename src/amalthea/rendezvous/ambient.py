@@ -2,10 +2,11 @@
 
 Tasks share the thread of their caller, and must not notice. *Thread-local* state, which each has
 for itself as it was when it was made, changes hands with the baton (:class:`Surroundings`): NumPy's
-error handling, and the settings of scikit-learn, joblib, Keras and JAX. Context variables do so by
-themselves. So does *process-wide* state (:class:`Scopes`): warning filters, what shows warnings,
-``sys.stdout`` and ``sys.stderr``, and the objects in which Keras keeps its thread-local state. Of
-these a task keeps what its own open scopes changed, and sees its caller's for the rest.
+error handling, the settings of scikit-learn, joblib, Keras and JAX, and the event loop that runs.
+Context variables do so by themselves. So does *process-wide* state (:class:`Scopes`): warning
+filters, what shows warnings, ``sys.stdout`` and ``sys.stderr``, and the objects in which Keras
+keeps its thread-local state. Of these a task keeps what its own open scopes changed, and sees its
+caller's for the rest.
 
 The global random generators of Python, NumPy and Keras are neither: tasks start in order and draw
 in order, from one stream, as they do one after the other. Keras keeps its own beside its settings,
@@ -32,6 +33,7 @@ class Surroundings(NamedTuple):
     sklearn: dict[str, Any]
     joblib: Any
     jax: dict[Any, Any]
+    event_loop: Any
     keras: tuple[dict[str, Any], ...]
 
     @classmethod
@@ -41,6 +43,7 @@ class Surroundings(NamedTuple):
             sklearn.get_config(),
             privates.joblib_config(),
             privates.jax_settings(),
+            privates.running_event_loop(),
             privates.keras_thread_state(),
         )
 
@@ -61,6 +64,8 @@ class Surroundings(NamedTuple):
         if self.joblib is not over.joblib:
             privates.set_joblib_config(self.joblib)
         privates.change_jax_settings(over.jax, self.jax)
+        if self.event_loop is not over.event_loop:
+            privates.set_running_event_loop(self.event_loop)
         if with_keras:
             privates.set_keras_thread_state(self.keras)
 

@@ -81,6 +81,7 @@ class Task:
         self._thread = threading.get_ident()
         self._context = contextvars.copy_context()
         self._stack: greenlet | None = None
+        self._place: greenlet | None = None  # where it goes on: its own stack, or one of its own
 
     def get(self, timeout: float | None = None) -> Any:
         """joblib's way to ask for the result: waits for it, or raises what the task raised."""
@@ -129,13 +130,14 @@ class Task:
             )
         before, outer = time.perf_counter(), current_task()
         if self._stack is None:
-            self._stack = greenlet(self._run)
+            self._stack = self._place = greenlet(self._run)
             self._stack.gr_context = self._context
             self.began = time.time()
+        assert self._place is not None
         self._stack.parent = getcurrent()
         try:
             _here.task = self
-            self._stack.switch()
+            self._place.switch()
         finally:
             _here.task = outer
             self.cost += time.perf_counter() - before
@@ -178,7 +180,7 @@ class Task:
             raise Unwind
         assert self._stack is not None and self._stack.parent is not None
         began = time.time()
-        self.kind, self.requests = kind, requests
+        self.kind, self.requests, self._place = kind, requests, getcurrent()
         self._stack.parent.switch()
         self.waits.append((began, time.time(), self.share))
         self.requests = ()
