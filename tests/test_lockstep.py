@@ -192,6 +192,42 @@ def test_a_task_may_ask_in_a_thread_of_its_own(echo: Echo) -> None:
     assert each(task, range(2)) == [[0], [1]]
 
 
+def test_below_scipy_a_fit_is_answered_at_once(echo: Echo) -> None:
+    integrate = pytest.importorskip("scipy.integrate")
+
+    def area(i: int) -> float:
+        def height(x: float) -> float:
+            return float(fit(i)) + abs(x - 0.3) ** (0.5 if i % 2 else 2)
+
+        return float(integrate.quad(height, 0, 1)[0])
+
+    def nested(i: int) -> float:
+        def height(x: float) -> float:
+            return float(sum(each(fit, [x * i, abs(x - 0.3) ** 0.5])))
+
+        return float(integrate.quad(height, 0, 1)[0])
+
+    assert each(area, range(5)) == [area(i) for i in range(5)]
+    assert all(len(requests) == 1 for _, requests in echo.calls)
+    assert each(nested, range(3)) == [nested(i) for i in range(3)]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning", "ignore:.*fork:RuntimeWarning")
+def test_a_forked_child_is_answered_in_its_own_process(echo: Echo, tmp_path: Path) -> None:
+    def task(i: int) -> int:
+        child = os.fork()
+        if child == 0:
+            try:
+                (tmp_path / f"{i}").write_text(str(fit(i)))
+            finally:
+                os._exit(0)
+        os.waitpid(child, 0)
+        return int((tmp_path / f"{i}").read_text())
+
+    assert each(task, range(3)) == [0, 1, 2] and echo.calls == []
+
+
 def test_a_fit_under_a_seed_is_answered_at_once(echo: Echo) -> None:
     def task(i: int) -> Any:
         with seeded(i):  # all others would wait for the generators
@@ -686,8 +722,9 @@ def test_the_results_of_another_thread_are_refused() -> None:
         thread = threading.Thread(target=elsewhere)
         thread.start()
         thread.join()
-        assert "only on the thread that made it" in str(seen)
+        assert "only on the thread that made it" in str(seen) and ended == [0]
         assert each(fit_and_predict, range(2)) == [(0, 0), (1, 1)]
+        assert sorted(ended) == [0, 1, 2, 3]
 
 
 def test_jax_settings_are_the_callers(echo: Echo) -> None:

@@ -154,8 +154,8 @@ def jax_settings() -> dict[Any, Any]:
 def jax_settings_as(settings: dict[Any, Any]) -> Iterator[None]:
     """Give this thread exactly these settings inside the block."""
     before = jax_settings()
-    change_jax_settings(before, settings)
     try:
+        change_jax_settings(before, settings)
         yield
     finally:
         change_jax_settings(settings, before)

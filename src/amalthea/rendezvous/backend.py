@@ -101,7 +101,7 @@ class OneCall(LockstepBackend):
     def _new_call(self) -> Call:
         parent = current_task()
         trainer = self._shared.trainer or _who_answers(chosen_trainer() or Engine())
-        if parent is None:
+        if parent is None or not parent.can_wait:  # one that cannot sees to its tasks itself
             return Call(Scheduler(self._shared.options.max_memory), None, trainer)
         return Call(parent.call.scheduler, parent, trainer)
 

@@ -56,8 +56,16 @@ def lockstep(
     -----
     The functions that joblib is given run on the thread of the caller, one at a time and in order,
     each with the caller's warnings filters, context variables and settings. While one waits for
-    its fit others run, so a lock that is held around ``fit`` blocks them for ever. When one fails
-    or is interrupted, those that wait are ended there; their ``finally`` blocks run.
+    its fit others run, so a lock that is held around ``fit`` blocks them for ever, and an ``RLock``
+    lets them in. When one fails or is interrupted, those that wait are ended there; their
+    ``finally`` blocks run. A fit or prediction that is asked for from another thread, below a
+    routine of SciPy or inside of a seeded block is answered at once and alone.
+
+    Each function has the settings of NumPy, scikit-learn, joblib, Keras and JAX for itself. Blocks
+    of other libraries that change a thread-local setting are not kept apart where they are open
+    around a fit, nor ``jax.named_scope``. Compiled code of one's own, other than SciPy's, must not
+    call back a function that asks for a fit if it keeps that function in a static or thread-local
+    variable, as F2PY does.
 
     ``joblib.parallel_config(backend="lockstep")`` does the same with joblib's means, with the same
     options, for the fits that joblib is given.

@@ -28,6 +28,7 @@ _PATIENCE = 10.0  # seconds until a scheduler goes on beside another one of this
 # The scheduler whose tasks the process-wide state belongs to. Not a lock: an interrupt between a
 # lock's `acquire` and the next line would leave it locked, and nobody would know.
 _holder: dict[str, Scheduler] = {}
+_left_behind: list[Task] = []  # to be ended on their own thread
 
 
 class Scheduler:
@@ -148,11 +149,20 @@ class Scheduler:
             time.sleep(0.001)
         return True
 
+    def _end_those_left_behind(self) -> None:
+        """End what another thread would have ended, and could not, since it belongs to this one."""
+        for task in [one for one in _left_behind if not one.is_elsewhere]:
+            _left_behind.remove(task)
+            self._resume(task)
+        _left_behind[:] = [task for task in _left_behind if task.thread.is_alive()]
+
     def settle(self) -> None:
         """Called when nothing runs any more: restore what an interrupt has kept from the caller."""
         if self._lent is not None:
             self._lent.take_back()
             self._lent = None
+        if _left_behind:
+            self._end_those_left_behind()
         self.end_turn()
 
     def end_turn(self) -> None:
@@ -247,8 +257,11 @@ class Scheduler:
     def end(self, task: Task) -> None:
         """Unwind a task that was started; it may be running, when an interrupt came."""
         task.unwinding = True
-        if task.started and not task.done and not task.is_elsewhere:
-            self._resume(task)
+        if task.started and not task.done:
+            if task.is_elsewhere:
+                _left_behind.append(task)
+            else:
+                self._resume(task)
         task.call.living.pop(task.path, None)
 
     def set_aside(self, path: tuple[int, ...], after: int) -> None:

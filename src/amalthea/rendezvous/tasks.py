@@ -9,6 +9,8 @@ they share. A change of threads in place of that of a greenlet takes a hundred t
 from __future__ import annotations
 
 import contextvars
+import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -78,7 +80,7 @@ class Task:
         self.waits: list[tuple[float, float, float]] = []
         self.unwinding = False
         self._thrown = 0
-        self._thread = threading.get_ident()
+        self._process, self.thread = os.getpid(), threading.current_thread()
         self._context = contextvars.copy_context()
         self._stack: greenlet | None = None
         self._place: greenlet | None = None  # where it goes on: its own stack, or one of its own
@@ -115,7 +117,7 @@ class Task:
     @property
     def is_elsewhere(self) -> bool:
         """Whether it belongs to another thread, where alone it can go on."""
-        return self._thread != threading.get_ident()
+        return self.thread is not threading.current_thread()
 
     # On the stack of whoever holds the baton.
 
@@ -191,9 +193,19 @@ class Task:
         return answer
 
     @property
-    def will_not_end(self) -> bool:
-        """Whether it goes on asking however often it was told to end."""
-        return self._thrown > _MOST_THROWS
+    def can_wait(self) -> bool:
+        """Whether it may give the baton back where it is now.
+
+        Not on another thread, nor in a process that was forked from it; not where it holds the
+        global generators, since all others would wait for it; not below code of SciPy: its
+        routines in C and Fortran keep the function that they call in one place for each thread.
+        And not where it goes on asking however often it was told to end.
+        """
+        if current_task() is not self or os.getpid() != self._process:
+            return False
+        if seeding.held() or self._thrown > _MOST_THROWS:
+            return False
+        return not any(_is_of_scipy(frame) for frame in frames(sys._getframe(1)))
 
 
 def frames(frame: FrameType | None) -> Iterator[FrameType]:
@@ -201,6 +213,10 @@ def frames(frame: FrameType | None) -> Iterator[FrameType]:
     while frame is not None and frame.f_code is not Task._work.__code__:
         yield frame
         frame = frame.f_back
+
+
+def _is_of_scipy(frame: FrameType) -> bool:
+    return str(frame.f_globals.get("__name__", "")).startswith("scipy.")
 
 
 class Waits:
@@ -232,10 +248,7 @@ class Waits:
 
     def _ask(self, kind: str, requests: Sequence[Any]) -> list[Any]:
         task = self._task
-        # Another thread that the task started has no place to wait, and a task that holds the
-        # global generators would have all others wait for it.
-        at_once = current_task() is not task or seeding.held() or task.will_not_end
-        if not requests or at_once:
+        if not requests or not task.can_wait:
             answer = self.trainer.train if kind == FIT else self.trainer.predict
             return answer(requests)
         requests = of_ones_own(requests, task.given)
