@@ -15,7 +15,7 @@ import threading
 import time
 import warnings
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -288,8 +288,8 @@ def test_a_generator_gives_results_in_order_when_they_are_asked_for(echo: Echo) 
     assert echo.calls == [("fit", [0, 1, 2])]
 
 
-@pytest.mark.filterwarnings("ignore:.*tasks:UserWarning")
-def test_an_abandoned_generator_ends_every_task(echo: Echo) -> None:
+def noting_its_end() -> tuple[list[int], Callable[[int], Any]]:
+    """A task, and a list of those calls of it that have ended."""
     ended: list[int] = []
 
     def task(i: int) -> Any:
@@ -298,11 +298,39 @@ def test_an_abandoned_generator_ends_every_task(echo: Echo) -> None:
         finally:
             ended.append(i)
 
+    return ended, task
+
+
+@pytest.mark.filterwarnings("ignore:.*tasks:UserWarning")
+def test_an_abandoned_generator_ends_every_task(echo: Echo) -> None:
+    ended, task = noting_its_end()
     generator = each(task, range(4), return_as="generator")
     assert next(generator) == (0, 0)
     assert len(living_tasks()) == 3
     generator.close()
     assert ended == [0, 1, 2, 3] and living_tasks() == []
+
+
+@pytest.mark.filterwarnings("ignore:.*tasks:UserWarning")
+def test_the_results_of_another_thread_are_refused() -> None:
+    seen: list[BaseException] = []
+    ended, task = noting_its_end()
+
+    def elsewhere() -> None:
+        try:
+            list(generator)
+        except BaseException as error:
+            seen.append(error)
+
+    with training_with(Echo()), amalthea.lockstep():
+        generator = each(task, range(4), return_as="generator")
+        assert next(generator) == (0, 0)
+        thread = threading.Thread(target=elsewhere)
+        thread.start()
+        thread.join()
+        assert "only on the thread that made it" in str(seen) and ended == [0]
+        assert each(fit_and_predict, range(2)) == [(0, 0), (1, 1)]
+        assert sorted(ended) == [0, 1, 2, 3]
 
 
 def test_two_generators_at_once(echo: Echo) -> None:
@@ -697,34 +725,6 @@ def test_a_task_may_wait_on_a_stack_of_its_own(echo: Echo) -> None:
 
     assert each(task, range(3)) == [([(i, 0), (i, 1)], i) for i in range(3)]
     assert [len(requests) for _, requests in echo.calls] == [3, 3, 3]
-
-
-@pytest.mark.filterwarnings("ignore:.*tasks:UserWarning")
-def test_the_results_of_another_thread_are_refused() -> None:
-    seen: list[BaseException] = []
-    ended: list[int] = []
-
-    def task(i: int) -> Any:
-        try:
-            return fit_and_predict(i)
-        finally:
-            ended.append(i)
-
-    def elsewhere() -> None:
-        try:
-            list(generator)
-        except BaseException as error:
-            seen.append(error)
-
-    with training_with(Echo()), amalthea.lockstep():
-        generator = each(task, range(4), return_as="generator")
-        assert next(generator) == (0, 0)
-        thread = threading.Thread(target=elsewhere)
-        thread.start()
-        thread.join()
-        assert "only on the thread that made it" in str(seen) and ended == [0]
-        assert each(fit_and_predict, range(2)) == [(0, 0), (1, 1)]
-        assert sorted(ended) == [0, 1, 2, 3]
 
 
 def test_jax_settings_are_the_callers(echo: Echo) -> None:
