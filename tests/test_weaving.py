@@ -16,11 +16,10 @@ import keras
 import numpy as np
 import pytest
 
-from amalthea.engine import steps
+from amalthea.engine import primitives, steps
 from amalthea.engine.batching import Steps
 from amalthea.engine.lifting.families import Family, family_of
 from amalthea.engine.lifting.flat import NotWoven
-from amalthea.engine.products import many_at_once, product
 from amalthea.engine.programs import trace
 from amalthea.engine.steps import State, predict_step, state_of, train_step
 from amalthea.engine.structures import Structure
@@ -382,9 +381,11 @@ def test_gradients_of_small_matrices_in_lanes_are_multiplied_in_another_order(
     def gradient(left: Any, right: Any) -> Any:
         called = partial(jax.lax.dot_general, **along_first)
         (equation,) = jax.make_jaxpr(called)(left, right).eqns
-        return product(equation.primitive, equation.params, left, right)
+        return primitives.bind(equation.primitive, equation.params, [left, right], may_differ=True)[
+            0
+        ]
 
-    with many_at_once() if in_lanes else nullcontext():
+    with primitives.many_at_once() if in_lanes else nullcontext():
         text = str(jax.make_jaxpr(gradient)(left[0], right[0]))
         ours = jax.vmap(gradient)(left, right)
     assert ("transpose" in text) == is_turned

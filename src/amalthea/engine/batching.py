@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .products import many_at_once
+from .primitives import many_at_once
 from .programs import TracedStep
 from .rows import map_arrays
 from .steps import Address, State

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr
 
-from ..products import product
+from .. import primitives
 from ..work import Work, work_of_equation
 
 # Equations that only call another program, and the parameter that holds it.
@@ -106,12 +106,14 @@ class Operation:
             tuple((len(a.shape), a.dtype) for a in (*self.takes, *self.gives)),
         )
 
-    def bind(self, parameters: Mapping[str, Any], inputs: Sequence[Any]) -> list[Any]:
-        """What the primitive makes of these arrays."""
-        if self.name == "dot_general":
-            return [product(self.primitive, parameters, *inputs)]
-        results = self.primitive.bind(*inputs, **parameters)
-        return list(results) if self.primitive.multiple_results else [results]
+    def bind(
+        self, parameters: Mapping[str, Any], inputs: Sequence[Any], *, woven: bool = False
+    ) -> list[Any]:
+        """What the primitive makes of these arrays.
+
+        ``woven``: in a program that need not be rounded as the one is that was traced.
+        """
+        return primitives.bind(self.primitive, parameters, inputs, may_differ=woven)
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import jax
@@ -17,6 +18,8 @@ from .graph import Graph, Value
 
 Sizes = tuple[int, ...]  # of one axis, for each variant that takes part
 Shape = tuple[Sizes, ...]
+
+_LARGE = 4096  # elements, to compute which twice costs more than one operation more
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,14 +64,21 @@ class Seen:
         return self.graph.number(tuple(vector), "int32")
 
     def masked(self, number: int, axes: Sequence[int], neutral: Any) -> Value:
-        """An input in which everything behind the end of these axes is neutral."""
-        value = self.inputs[number]
-        if neutral == 0 and self.graph.is_zero_behind(value):
-            return value
-        for axis in axes:
-            sizes = self.takes[number][axis]
-            if is_ragged(sizes):
-                value = masked(self.graph, value, axis, self.number(sizes), neutral)
+        """An input in which everything behind the end of these axes is neutral.
+
+        Where that is zero, a large array is so behind the end of its other axes too: what is
+        multiplied along one axis here often is along another elsewhere, and both take the same.
+        """
+        value, sizes = self.inputs[number], self.takes[number]
+        ragged = [axis for axis in range(len(sizes)) if is_ragged(sizes[axis])]
+        wanted = [axis for axis in ragged if axis in axes]
+        if neutral == 0:
+            if self.graph.is_zero_behind(value):
+                return value
+            if wanted and prod(value.shape) >= _LARGE:
+                wanted = ragged
+        for axis in wanted:
+            value = masked(self.graph, value, axis, self.number(sizes[axis]), neutral)
         return value
 
     def bound(self, inputs: Sequence[Value] | None = None, /, **changed: Any) -> list[Value]:
@@ -80,7 +90,11 @@ class Seen:
         gives = [(self.room(n), output.dtype) for n, output in enumerate(equation.gives)]
         work = work_of_one(self.name, parameters, [value.shape for value in inputs], gives)
         return self.graph.node(
-            key, lambda *arrays: equation.operation.bind(parameters, arrays), inputs, gives, work
+            key,
+            lambda *arrays: equation.operation.bind(parameters, arrays, woven=True),
+            inputs,
+            gives,
+            work,
         )
 
 
