@@ -127,6 +127,7 @@ MODELS: dict[str, tuple[Callable[[], keras.Model], Callable[..., Any]]] = {
     "preprocessing": (lambda: chain(L.Rescaling(0.5), L.UnitNormalization(), L.Dense(4)), table),
     "subclassed, with a loss of its own": (Subclassed, table),
 }
+ON_CPU = jax.default_backend() == "cpu"
 OPTIMIZERS: dict[str, Callable[[], Any]] = {
     "SGD": lambda: O.SGD(0.1, momentum=0.9, nesterov=True),
     "RMSprop": lambda: O.RMSprop(0.01),
@@ -219,8 +220,10 @@ def data_for(make: Callable[..., Any], weighted: bool = False) -> Rows:
 def test_every_kind_of_model_trains_as_keras_trains_it(kind: str) -> None:
     build, make = MODELS[kind]
     rows, validation = data_for(make, weighted=True), data_for(make)
-    adam = OPTIMIZERS["Adam"]
-    ours, theirs = seeded_model(build, adam), seeded_model(build, adam)
+    # A key bias of attention has no gradient but rounding, of which Adam makes whole steps, and
+    # XLA for accelerators tries out which products are fast each time that it compiles.
+    optimizer = OPTIMIZERS["Adam" if ON_CPU or kind != "attention" else "SGD"]
+    ours, theirs = seeded_model(build, optimizer), seeded_model(build, optimizer)
     result = by_engine(ours, rows, validation=validation)
     history = by_keras(theirs, rows, validation_data=(validation.x, validation.y))
     assert result.form in ("loop", "steps")
@@ -456,7 +459,7 @@ def test_callbacks_are_told_what_keras_tells_them() -> None:
 def test_an_estimator_tells_how_it_was_trained() -> None:
     rows = data_for(table)
     compiled = amalthea.KerasClassifier(MODELS["dense"][0]).fit(rows.x, rows.y)
-    alone = "loop" if jax.default_backend() == "cpu" else "steps"
+    alone = "loop" if ON_CPU else "steps"
     assert (compiled.form_, compiled.form_reason_) == (alone, None)
     own = amalthea.KerasClassifier(lambda: OwnFunction([L.Dense(3, "softmax")])).fit(rows.x, rows.y)
     assert own.form_ == "keras" and "make_train_function" in own.form_reason_
@@ -482,7 +485,6 @@ def test_another_precision_of_matrix_products_is_another_program() -> None:
 # Every form gives Keras's numbers, whoever trains beside. The models and data are those above.
 
 COMPILED = ["stacked", "loop", "steps"]
-ON_CPU = jax.default_backend() == "cpu"
 # Older compilers round a step alone, or in a stack, otherwise than in Keras's own program. Those
 # for accelerators round it otherwise in a loop too.
 to_the_bit_in_every_form = ON_CPU and jax.__version_info__ >= (0, 8)

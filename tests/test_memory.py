@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import subprocess
 import sys
+import weakref
 
 import pytest
+
+from amalthea.engine import memory
 
 PROGRAM = """
 import numpy as np, psutil
@@ -38,3 +42,48 @@ def test_two_hundred_fits_hold_no_more_than_forty(capsys: pytest.CaptureFixture[
         print(f"\n{out}", end="")
     early, late = (float(value) for value in re.findall(r"([\d.]+) MB", out))
     assert late - early < 40
+
+
+class Circle:
+    """What only the collector frees."""
+
+    def __init__(self) -> None:
+        self.itself = self
+
+
+def test_what_waves_leave_behind_is_looked_at_now_and_then() -> None:
+    assert not gc.get_freeze_count()
+    with memory.quick_collections():
+        left = Circle()
+        gone = weakref.ref(left)
+        for wave in range(memory.WAVES_BETWEEN_LOOKS):
+            fresh = weakref.ref(Circle())
+            memory._since_collection = memory.FITS_BETWEEN_COLLECTIONS
+            memory.between_waves()
+            assert fresh() is None
+            if wave == 0:
+                del left  # it was there when the first wave was over
+            elif wave < memory.WAVES_BETWEEN_LOOKS - 1:
+                assert gone() is not None
+        assert gone() is None
+        left = Circle()
+        gone = weakref.ref(left)
+        memory._since_collection = memory.FITS_BETWEEN_COLLECTIONS
+        memory.between_waves()
+        del left
+        memory._since_collection = memory.FITS_BETWEEN_COLLECTIONS
+    assert gone() is None
+    assert not gc.get_freeze_count()
+
+
+def test_a_program_that_has_frozen_objects_itself_is_left_alone() -> None:
+    gc.freeze()
+    try:
+        before = gc.get_freeze_count()
+        with memory.quick_collections():
+            memory._since_collection = memory.FITS_BETWEEN_COLLECTIONS
+            memory.between_waves()
+            assert gc.get_freeze_count() <= before
+        assert gc.get_freeze_count() > 0
+    finally:
+        gc.unfreeze()

@@ -7,8 +7,7 @@ mask, or an element that leaks from behind the end of an axis, is far beyond the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
-from functools import partial
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -16,8 +15,9 @@ import keras
 import numpy as np
 import pytest
 
-from amalthea.engine import primitives, steps
-from amalthea.engine.batching import Steps
+from amalthea.engine import steps
+from amalthea.engine.batching import OneStep, Steps
+from amalthea.engine.lifting import seen
 from amalthea.engine.lifting.families import Family, family_of
 from amalthea.engine.lifting.flat import NotWoven
 from amalthea.engine.programs import trace
@@ -40,6 +40,13 @@ def doubles() -> Iterator[None]:
     keras.config.set_floatx(before[0])
     keras.config.set_dtype_policy(before[1])
     jax.config.update("jax_enable_x64", False)
+
+
+@pytest.fixture(params=[False, True], ids=["", "as if large"])
+def as_if_large(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small arrays are zeroed behind the end as large ones are."""
+    if request.param:
+        monkeypatch.setattr(seen, "LARGE", 0)
 
 
 def data(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -255,6 +262,7 @@ def functional(hidden: Callable[[Any], Any]) -> Any:
     return model
 
 
+@pytest.mark.usefixtures("as_if_large")
 @pytest.mark.parametrize("name", SIZES)
 def test_sizes_become_inputs(name: str) -> None:
     build, x = SIZES[name]
@@ -303,6 +311,7 @@ def test_parts_become_choices(name: str) -> None:
     assert_woven(PARTS[name])
 
 
+@pytest.mark.usefixtures("as_if_large")
 @pytest.mark.parametrize("seed", range(6))
 def test_any_models_are_woven(seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -335,6 +344,7 @@ def test_any_models_are_woven(seed: int) -> None:
 # --- what is behind the end ----------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("as_if_large")
 @pytest.mark.parametrize("name", ["dropout", "filters", "orthogonal", "residual"])
 def test_nothing_behind_the_end_reaches_what_is_before_it(name: str) -> None:
     """Not even NaN: it is replaced, not multiplied by zero; and weights stay zero there."""
@@ -366,30 +376,37 @@ def _spoilt(value: Any, shape: tuple[int, ...]) -> np.ndarray:
     return spoilt
 
 
-@pytest.mark.skipif(jax.default_backend() != "cpu", reason="it is about XLA's compiler for CPUs")
-@pytest.mark.parametrize(
-    ("n_units", "in_lanes", "is_turned"),
-    [((8, 12), True, True), ((8, 12), False, False), ((100, 100), True, False)],
-)
-def test_gradients_of_small_matrices_in_lanes_are_multiplied_in_another_order(
-    n_units: tuple[int, int], in_lanes: bool, is_turned: bool
-) -> None:
-    rng = np.random.default_rng(0)
-    left, right = (rng.normal(size=(3, 10, n)) for n in n_units)
-    along_first = {"dimension_numbers": (((0,), (0,)), ((), ()))}
+def test_large_arrays_are_zeroed_once_for_all_products(monkeypatch: pytest.MonkeyPatch) -> None:
+    widths = 128, 160
+    rows = np.random.default_rng(0).normal(size=(32, 4))
+    builds = over(widths, lambda n: net(L.Dense(n, "tanh"), L.Dense(n, "tanh")))
+    models = [built(build, rows) for build in builds]
+    structures = [in_two_sizes(model, rows, 14) for model in models]
 
-    def gradient(left: Any, right: Any) -> Any:
-        called = partial(jax.lax.dot_general, **along_first)
-        (equation,) = jax.make_jaxpr(called)(left, right).eqns
-        return primitives.bind(equation.primitive, equation.params, [left, right], may_differ=True)[
-            0
-        ]
+    def taken_by_products() -> int:
+        """How many arrays as wide as the hidden layers."""
+        common = family_of(structures, one_step=True)
+        train = common.structure.train
+        assert isinstance(train, OneStep)
+        state = common.places[structures[0].key].put(state_of(models[0]))
+        for_whole = state.settings[train.first : train.first + train.several]
+        program = jax.make_jaxpr(train.step)(state._replace(settings=for_whole), data(rows)).jaxpr
+        products = [one for one in program.eqns if one.primitive.name == "dot_general"]
+        return len({id(v) for one in products for v in one.invars if v.aval.shape == (32, 160)})
 
-    with primitives.many_at_once() if in_lanes else nullcontext():
-        text = str(jax.make_jaxpr(gradient)(left[0], right[0]))
-        ours = jax.vmap(gradient)(left, right)
-    assert ("transpose" in text) == is_turned
-    np.testing.assert_allclose(ours, left.transpose(0, 2, 1) @ right, rtol=1e-12)
+    monkeypatch.setattr(seen, "LARGE", 2**20)
+    assert taken_by_products() == 7  # along rows and units each, but for the first layer's gradient
+    monkeypatch.setattr(seen, "LARGE", 4096)
+    assert taken_by_products() == 4
+
+
+def in_two_sizes(model: keras.Model, rows: np.ndarray, n_rest: int) -> Structure:
+    whole = structure(model, data(rows))
+    rest = structure(model, data(rows[:n_rest]))
+    assert isinstance(whole.train, Steps)
+    assert isinstance(rest.train, Steps)
+    both = Steps(whole.train.whole, rest.train.whole)
+    return replace(whole, key=f"{whole.key} {rest.key}", train=both)
 
 
 def test_weights_that_are_handed_on_are_not_masked_anew() -> None:

@@ -12,10 +12,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+WAVES_BETWEEN_LOOKS = 8  # at all objects, which takes some tenths of a second
 FITS_BETWEEN_COLLECTIONS = 32  # a collection takes 0.1 to 0.2 s, a fit holds about 1 MB
 YOUNG_OBJECTS = 200_000  # between two looks at the newest; a small search makes fewer
 
 _since_collection = 0
+_waves_frozen: int | None = None  # None where the collector is not ours
 _in_waves: ContextVar[bool] = ContextVar("amalthea_in_waves", default=False)
 
 
@@ -24,19 +26,25 @@ def quick_collections() -> Iterator[None]:
     """Let the collector look only at what is made inside the block.
 
     What was there before, mostly modules, is some hundred thousand objects that it would look at
-    each time. And let it look less often: building a model makes thousands of objects that last.
-    A program that has frozen objects itself is left alone.
+    each time; and what a wave of fits leaves behind, such as programs and results, it would look at
+    after each later wave. Also let it look less often: building a model makes thousands of objects
+    that last. A program that has frozen objects itself is left alone.
     """
+    global _waves_frozen
     if gc.get_freeze_count():
         yield
         return
     before = gc.get_threshold()
     gc.freeze()
     gc.set_threshold(max(before[0], YOUNG_OBJECTS) if before[0] else 0, *before[1:])
+    _waves_frozen = 0
     try:
         yield
     finally:
         gc.set_threshold(*before)
+        if _waves_frozen:
+            gc.unfreeze()
+        _waves_frozen = None
         _collect_if_due()
         gc.unfreeze()
 
@@ -53,7 +61,14 @@ def waves() -> Iterator[None]:
 
 def between_waves() -> None:
     """Called when a wave is over: free its models, if there were enough."""
-    _collect_if_due()
+    global _waves_frozen
+    if not _collect_if_due() or _waves_frozen is None:
+        return
+    _waves_frozen += 1
+    if _waves_frozen % WAVES_BETWEEN_LOOKS == 0:
+        gc.unfreeze()
+        gc.collect()
+    gc.freeze()
 
 
 def after_fits(n_fits: int) -> None:
@@ -64,8 +79,11 @@ def after_fits(n_fits: int) -> None:
         _collect_if_due()
 
 
-def _collect_if_due() -> None:
+def _collect_if_due() -> bool:
+    """Whether it was."""
     global _since_collection
-    if _since_collection >= FITS_BETWEEN_COLLECTIONS:
+    is_due = _since_collection >= FITS_BETWEEN_COLLECTIONS
+    if is_due:
         _since_collection = 0
         gc.collect()
+    return is_due

@@ -19,7 +19,7 @@ from .graph import Graph, Value
 Sizes = tuple[int, ...]  # of one axis, for each variant that takes part
 Shape = tuple[Sizes, ...]
 
-_LARGE = 4096  # elements, to compute which twice costs more than one operation more
+LARGE = 4096  # elements, to compute which twice costs more than one operation more
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +75,7 @@ class Seen:
         if neutral == 0:
             if self.graph.is_zero_behind(value):
                 return value
-            if wanted and prod(value.shape) >= _LARGE:
+            if wanted and prod(value.shape) >= LARGE:
                 wanted = ragged
         for axis in wanted:
             value = masked(self.graph, value, axis, self.number(sizes[axis]), neutral)
