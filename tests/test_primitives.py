@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import nullcontext
 from functools import partial
 from typing import Any
@@ -22,6 +23,14 @@ def equation_of(function: Any, *arguments: Any) -> Any:
     return equation
 
 
+@pytest.fixture
+def doubles() -> Iterator[None]:
+    jax.config.update("jax_enable_x64", True)
+    yield
+    jax.config.update("jax_enable_x64", False)
+
+
+@pytest.mark.usefixtures("doubles")
 @pytest.mark.parametrize(
     ("n_units", "in_lanes", "is_turned"),
     [((8, 12), True, True), ((8, 12), False, False), ((100, 100), True, False)],
@@ -38,7 +47,7 @@ def test_gradients_of_small_matrices_in_lanes_are_multiplied_in_another_order(
         (product,) = primitives.bind(one.primitive, one.params, [left, right], may_differ=True)
         return product
 
-    with jax.enable_x64(True), primitives.many_at_once() if in_lanes else nullcontext():
+    with primitives.many_at_once() if in_lanes else nullcontext():
         text = str(jax.make_jaxpr(gradient)(left[0], right[0]))
         ours = jax.vmap(gradient)(left, right)
     assert ("transpose" in text) == is_turned
