@@ -13,7 +13,7 @@ from ..steps import Address, State
 from .weaving import Slot
 
 _SAME_SHAPE, _SAME_RANK = 4, 1
-_GROUPS = ("trainable", "non_trainable", "optimizer")
+GROUPS = ("trainable", "non_trainable", "optimizer")
 
 
 def slots(groups: Sequence[Sequence[Any]]) -> list[Slot]:
@@ -145,7 +145,7 @@ class InFamily:
 
     def own_number(self, address: Address) -> int | None:
         name, number = address
-        places = self.where[_GROUPS.index(name)]
+        places = self.where[GROUPS.index(name)]
         return places.index(number) if number in places else None
 
     def has_room_for(self, weights: Sequence[Any]) -> bool:
