@@ -51,27 +51,36 @@ class Circle:
         self.itself = self
 
 
-def test_what_waves_leave_behind_is_looked_at_now_and_then() -> None:
+def end_wave() -> None:
+    memory.after_fits(memory.FITS_BETWEEN_COLLECTIONS)
+    memory.between_waves()
+
+
+def test_what_many_waves_leave_behind_is_looked_at_now_and_then() -> None:
     assert not gc.get_freeze_count()
-    with memory.quick_collections():
-        left = Circle()
+    with memory.quick_collections(), memory.waves():
+        for _ in range(memory.FEW_WAVES - 1):
+            end_wave()
+        left, looks = Circle(), memory.WAVES_BETWEEN_LOOKS - memory.FEW_WAVES
         gone = weakref.ref(left)
-        for wave in range(memory.WAVES_BETWEEN_LOOKS):
+        end_wave()
+        del left  # it was there when that wave was over
+        for _ in range(looks):
+            assert gone() is not None
             fresh = weakref.ref(Circle())
-            memory._since_collection = memory.FITS_BETWEEN_COLLECTIONS
-            memory.between_waves()
+            end_wave()
             assert fresh() is None
-            if wave == 0:
-                del left  # it was there when the first wave was over
-            elif wave < memory.WAVES_BETWEEN_LOOKS - 1:
-                assert gone() is not None
         assert gone() is None
+
+
+def test_nothing_is_left_when_they_are_over() -> None:
+    with memory.quick_collections(), memory.waves():
         left = Circle()
         gone = weakref.ref(left)
-        memory._since_collection = memory.FITS_BETWEEN_COLLECTIONS
-        memory.between_waves()
+        for _ in range(memory.FEW_WAVES):
+            end_wave()
         del left
-        memory._since_collection = memory.FITS_BETWEEN_COLLECTIONS
+        memory.after_fits(memory.FITS_BETWEEN_COLLECTIONS)
     assert gone() is None
     assert not gc.get_freeze_count()
 
@@ -81,8 +90,9 @@ def test_a_program_that_has_frozen_objects_itself_is_left_alone() -> None:
     try:
         before = gc.get_freeze_count()
         with memory.quick_collections():
-            memory._since_collection = memory.FITS_BETWEEN_COLLECTIONS
-            memory.between_waves()
+            for _ in range(memory.FEW_WAVES):
+                memory.after_fits(memory.FITS_BETWEEN_COLLECTIONS)
+                memory.between_waves()
             assert gc.get_freeze_count() <= before
         assert gc.get_freeze_count() > 0
     finally:

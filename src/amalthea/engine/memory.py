@@ -11,14 +11,29 @@ import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 
+FEW_WAVES = 3  # what fewer leave behind costs less than to look at all objects at the end
 WAVES_BETWEEN_LOOKS = 8  # at all objects, which takes some tenths of a second
 FITS_BETWEEN_COLLECTIONS = 32  # a collection takes 0.1 to 0.2 s, a fit holds about 1 MB
 YOUNG_OBJECTS = 200_000  # between two looks at the newest; a small search makes fewer
 
 _since_collection = 0
-_waves_frozen: int | None = None  # None where the collector is not ours
 _in_waves: ContextVar[bool] = ContextVar("amalthea_in_waves", default=False)
+
+
+@dataclass
+class _Waves:
+    """How many are over where the collector is ours."""
+
+    number: int = 0
+
+    @property
+    def are_many(self) -> bool:
+        return self.number >= FEW_WAVES
+
+
+_waves: ContextVar[_Waves | None] = ContextVar("amalthea_waves", default=None)
 
 
 @contextmanager
@@ -26,25 +41,25 @@ def quick_collections() -> Iterator[None]:
     """Let the collector look only at what is made inside the block.
 
     What was there before, mostly modules, is some hundred thousand objects that it would look at
-    each time; and what a wave of fits leaves behind, such as programs and results, it would look at
-    after each later wave. Also let it look less often: building a model makes thousands of objects
-    that last. A program that has frozen objects itself is left alone.
+    each time; and what many waves of fits leave behind, such as programs and results, it would look
+    at after each later wave. Also let it look less often: building a model makes thousands of
+    objects that last. A program that has frozen objects itself is left alone.
     """
-    global _waves_frozen
     if gc.get_freeze_count():
         yield
         return
     before = gc.get_threshold()
     gc.freeze()
     gc.set_threshold(max(before[0], YOUNG_OBJECTS) if before[0] else 0, *before[1:])
-    _waves_frozen = 0
+    ours = _Waves()
+    token = _waves.set(ours)
     try:
         yield
     finally:
+        _waves.reset(token)
         gc.set_threshold(*before)
-        if _waves_frozen:
+        if ours.are_many:
             gc.unfreeze()
-        _waves_frozen = None
         _collect_if_due()
         gc.unfreeze()
 
@@ -61,14 +76,15 @@ def waves() -> Iterator[None]:
 
 def between_waves() -> None:
     """Called when a wave is over: free its models, if there were enough."""
-    global _waves_frozen
-    if not _collect_if_due() or _waves_frozen is None:
+    ours = _waves.get()
+    if not _collect_if_due() or ours is None:
         return
-    _waves_frozen += 1
-    if _waves_frozen % WAVES_BETWEEN_LOOKS == 0:
+    ours.number += 1
+    if ours.number % WAVES_BETWEEN_LOOKS == 0:
         gc.unfreeze()
         gc.collect()
-    gc.freeze()
+    if ours.are_many:
+        gc.freeze()
 
 
 def after_fits(n_fits: int) -> None:

@@ -54,6 +54,8 @@ class Task:
         What joblib wants to be called when the task is done.
     """
 
+    _stack: greenlet | None = None  # also of one that an interrupt kept from being made
+
     def __init__(
         self, path: tuple[int, ...], function: Callable[[], Any], call: Any, callback: Any
     ) -> None:
@@ -82,7 +84,6 @@ class Task:
         self._thrown = 0
         self._process, self.thread = os.getpid(), threading.current_thread()
         self._context = contextvars.copy_context()
-        self._stack: greenlet | None = None
         self._place: greenlet | None = None  # where it goes on: its own stack, or one of its own
 
     def get(self, timeout: float | None = None) -> Any:
