@@ -576,6 +576,11 @@ def test_interrupts_at_any_time_leave_no_task() -> None:
     assert out.stdout == "as it should be\n", out.stderr
 
 
+def test_a_task_that_an_interrupt_kept_from_being_made_has_not_been_started() -> None:
+    half_made = Task.__new__(Task)
+    assert not half_made.started
+
+
 def test_nothing_of_a_finished_task_stays_alive(echo: Echo) -> None:
     class Big:
         pass

@@ -23,17 +23,18 @@ _in_waves: ContextVar[bool] = ContextVar("amalthea_in_waves", default=False)
 
 
 @dataclass
-class _Waves:
-    """How many are over where the collector is ours."""
+class _Block:
+    """One in which the collector is ours, and how many waves are over in it."""
 
-    number: int = 0
+    n_waves: int = 0
 
     @property
-    def are_many(self) -> bool:
-        return self.number >= FEW_WAVES
+    def sets_aside(self) -> bool:
+        """Whether what waves have left behind is set aside."""
+        return self.n_waves >= FEW_WAVES
 
 
-_waves: ContextVar[_Waves | None] = ContextVar("amalthea_waves", default=None)
+_block: ContextVar[_Block | None] = ContextVar("amalthea_collector", default=None)
 
 
 @contextmanager
@@ -51,14 +52,14 @@ def quick_collections() -> Iterator[None]:
     before = gc.get_threshold()
     gc.freeze()
     gc.set_threshold(max(before[0], YOUNG_OBJECTS) if before[0] else 0, *before[1:])
-    ours = _Waves()
-    token = _waves.set(ours)
+    block = _Block()
+    token = _block.set(block)
     try:
         yield
     finally:
-        _waves.reset(token)
+        _block.reset(token)
         gc.set_threshold(*before)
-        if ours.are_many:
+        if block.sets_aside:  # what nobody holds any more may be among it
             gc.unfreeze()
         _collect_if_due()
         gc.unfreeze()
@@ -76,14 +77,14 @@ def waves() -> Iterator[None]:
 
 def between_waves() -> None:
     """Called when a wave is over: free its models, if there were enough."""
-    ours = _waves.get()
-    if not _collect_if_due() or ours is None:
+    block = _block.get()
+    if not _collect_if_due() or block is None:
         return
-    ours.number += 1
-    if ours.number % WAVES_BETWEEN_LOOKS == 0:
+    block.n_waves += 1
+    if block.n_waves % WAVES_BETWEEN_LOOKS == 0:
         gc.unfreeze()
         gc.collect()
-    if ours.are_many:
+    if block.sets_aside:
         gc.freeze()
 
 

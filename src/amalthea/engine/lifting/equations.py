@@ -107,13 +107,13 @@ class Operation:
         )
 
     def bind(
-        self, parameters: Mapping[str, Any], inputs: Sequence[Any], *, woven: bool = False
+        self, parameters: Mapping[str, Any], inputs: Sequence[Any], *, may_differ: bool = False
     ) -> list[Any]:
         """What the primitive makes of these arrays.
 
-        ``woven``: in a program that need not be rounded as the one is that was traced.
+        ``may_differ``: it need not be rounded as the program is that was traced.
         """
-        return primitives.bind(self.primitive, parameters, inputs, may_differ=woven)
+        return primitives.bind(self.primitive, parameters, inputs, may_differ=may_differ)
 
 
 @dataclass(frozen=True, eq=False)

@@ -35,7 +35,7 @@ def random_bits(seen: Seen) -> list[Value]:
     key = ("random_bits", str(parameters))
     flat = seen.graph.node(
         key,
-        lambda *arrays: equation.operation.bind(parameters, arrays, woven=True),
+        lambda *arrays: equation.operation.bind(parameters, arrays, may_differ=True),
         seen.inputs,
         [(several, equation.gives[0].dtype)],
     )[0]

@@ -91,7 +91,7 @@ class Seen:
         work = work_of_one(self.name, parameters, [value.shape for value in inputs], gives)
         return self.graph.node(
             key,
-            lambda *arrays: equation.operation.bind(parameters, arrays, woven=True),
+            lambda *arrays: equation.operation.bind(parameters, arrays, may_differ=True),
             inputs,
             gives,
             work,
