@@ -11,9 +11,10 @@ import pytest
 
 from amalthea.engine import known_steps, structures
 from amalthea.engine.derivation import ENOUGH_VALUES, Samples
+from amalthea.engine.explanations import Measures
 from amalthea.engine.initial_values import initial_values
 from amalthea.engine.keras_numbers import NUMBERS
-from amalthea.engine.likeness import likeness
+from amalthea.engine.likeness import Likeness, likeness
 from amalthea.engine.programs import TracedStep, trace
 from amalthea.engine.requests import FitRequest
 from amalthea.engine.rows import Rows
@@ -23,7 +24,6 @@ from amalthea.engine.structures import Structure, Structures
 
 L = keras.layers
 ROWS = np.zeros((6, 4, 4, 4, 2), "float32"), np.zeros((6, 3), "float32")
-Numbers = tuple[float, ...]
 
 
 def with_layer(layer: Any, **dense: Any) -> list[Any]:
@@ -107,8 +107,16 @@ def traced(build: Callable[..., keras.Model], *arguments: Any) -> tuple[Any, Tra
     return spelled, step
 
 
-def derived(samples: Samples, numbers: Numbers) -> TracedStep:
-    step = samples.of(numbers)
+def of_numbers(*numbers: float) -> Measures:
+    return Measures(numbers, (len(ROWS[0]),))
+
+
+def measures_of(spelled: Likeness, n_rows: int = len(ROWS[0])) -> Measures:
+    return Measures(spelled.numbers, (*spelled.sizes, n_rows))
+
+
+def derived(samples: Samples, measures: Measures) -> TracedStep:
+    step = samples.of(measures)
     assert step is not None
     return step
 
@@ -137,9 +145,9 @@ def test_a_step_is_derived_just_as_it_would_be_traced(name: str) -> None:
     for value in values:
         spelled, step = traced(with_number, name, value)
         forms.add(spelled.form())
-        found = samples.of(spelled.numbers)
+        found = samples.of(measures_of(spelled))
         if found is None:
-            samples.add(spelled.numbers, step)
+            samples.add(measures_of(spelled), step)
         else:
             n_derived += 1
             assert found.key == step.key
@@ -156,13 +164,14 @@ def test_a_derived_step_computes_what_it_should() -> None:
     samples = Samples()
     for rate in (0.1, 0.2, 0.3):
         spelled, step = traced(build, rate)
-        samples.add(spelled.numbers, step)
+        samples.add(measures_of(spelled), step)
     with seeded(0):
         model = build(0.45)
+        spelled = likeness(model, variables_of(model))
         x, y = (np.random.default_rng(0).normal(size=part.shape).astype("f4") for part in ROWS)
         model.fit(x, y, epochs=0, verbose=0)
-    numbers = likeness(model, variables_of(model)).numbers  # type: ignore[union-attr]
-    ours, logs = derived(samples, numbers)(state_of(model), (x, y))
+    assert spelled is not None
+    ours, logs = derived(samples, measures_of(spelled))(state_of(model), (x, y))
     theirs, their_logs = train_step(model, state_of(model), (x, y))
     for one, other in zip(ours.trainable, theirs.trainable, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-7)
@@ -177,13 +186,14 @@ def two_numbers(rate: float, norm: float) -> keras.Model:
 def test_a_number_that_was_not_seen_often_enough_is_traced() -> None:
     samples = Samples()
 
-    def add(*numbers: float) -> Numbers:
+    def add(*numbers: float) -> Measures:
         spelled, step = traced(two_numbers, *numbers)
-        samples.add(spelled.numbers, step)
-        return spelled.numbers
+        samples.add(measures_of(spelled), step)
+        return measures_of(spelled)
 
-    def all_numbers(*numbers: float) -> Numbers:
-        return tuple({0.1: numbers[0], 1.0: numbers[1]}.get(number, number) for number in first)
+    def all_numbers(*numbers: float) -> Measures:
+        new = {0.1: numbers[0], 1.0: numbers[1]}
+        return first._replace(numbers=tuple(new.get(number, number) for number in first.numbers))
 
     first = add(0.1, 1.0)
     add(0.1, 2.0)
@@ -202,8 +212,8 @@ def test_what_nothing_explains_is_traced(share: Callable[[float], float]) -> Non
     samples = Samples()
     for value in (0.1, 0.2, 0.3, 0.4):
         _, step = traced(model_of, with_layer(L.Dropout(share(value))))
-        samples.add((value,), step)
-    assert samples.of((0.5,)) is None
+        samples.add(of_numbers(value), step)
+    assert samples.of(of_numbers(0.5)) is None
 
 
 @pytest.mark.parametrize(("rate", "others"), [(0.0, 0.1), (0.1, 0.0)])
@@ -219,8 +229,8 @@ def test_steps_that_differ_in_more_than_scalars_are_no_samples_of_each_other() -
     for value, width in ((0.1, 5), (0.2, 5), (0.3, 6)):
         layers = [L.Dropout(value), L.Flatten(), L.Dense(width), L.Dense(3)]
         _, step = traced(model_of, layers)
-        samples.add((value,), step)
-    assert samples.of((0.4,)) is None
+        samples.add(of_numbers(value), step)
+    assert samples.of(of_numbers(0.4)) is None
 
 
 @pytest.fixture

@@ -24,11 +24,12 @@ _count = itertools.count()
 class Alike(NamedTuple):
     """Equal for models that trace to the same steps.
 
-    ``form`` and ``settings`` are equal where their steps differ in scalars alone.
+    ``form`` and ``settings`` are equal where their steps differ in scalars and sizes alone.
     """
 
     form: int
     numbers: tuple[float, ...]
+    sizes: tuple[int, ...]
     settings: tuple[Hashable, ...]
 
 
@@ -57,7 +58,8 @@ class FitLike(NamedTuple):
     def beginning(self) -> tuple[Hashable, ...]:
         """What the values of metrics at the beginning of an epoch depend on."""
         held = self.validation and self.validation.shapes
-        return self.model.form, self.model.settings, self.training.shapes, held
+        model = self.model
+        return model.form, model.sizes, model.settings, self.training.shapes, held
 
 
 Seen = dict[int, tuple[keras.Model, Alike | None]]  # the models of one call, by address
@@ -107,7 +109,7 @@ class Forms:
         number = self._numbers.get(form)
         number = next(_count) if number is None else number
         keep(self._numbers, form, number, FORMS_KEPT)
-        return Alike(number, spelled.numbers, settings())
+        return Alike(number, spelled.numbers, spelled.sizes, settings())
 
 
 def rows_like(rows: Rows, batch_size: int) -> RowsLike:

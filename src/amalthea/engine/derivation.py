@@ -1,151 +1,212 @@
-"""Steps of models that differ from traced ones in a few numbers alone, without tracing them.
+"""Steps of models that differ from traced ones in numbers and sizes alone, without tracing them.
 
 A hyperparameter such as a dropout rate stands in a traced step as scalars: the rate, what is left
-of one, or the like. Where models of one form (:mod:`.likeness`) were traced with several rates, it
-is seen which scalars are which functions of which hyperparameter, and those of another rate are
-computed.
+of one, or the like. One such as the units of a layer stands in it as sizes: of arrays, of what is
+cut from them, or as a scalar that divides a sum. Where models of one form (:mod:`.likeness`) were
+traced with several rates and units, it is seen which scalars and sizes are which functions of
+which hyperparameter (:mod:`.explanations`), and those of others are computed.
 
-Why that is exact: what a form leaves out are numbers that Keras only computes with, so the steps
-of a form are the same but for scalars, and this is checked on those that were traced. A scalar that
-was the same in all of them depends on no number that was seen to vary. One that varied has to be
-explained: by a function of one number that gives its very bits in each traced step. A new number
-must be one that was seen, or one of a hyperparameter that was seen with three values at least; and
-all explanations that hold must give the same bits for it. Otherwise the step is traced.
+Why that is exact: what a form leaves out are numbers that Keras only computes with, and sizes that
+it does not look at, so the steps of a form are the same but for scalars and sizes, and this is
+checked on those that were traced. What was the same in all of them depends on nothing that was
+seen to vary. What varied has to be explained, by a function that gives its very bits in each traced
+step. A new number or size must be one that was seen, or one of a hyperparameter that was seen with
+three values at least; and all explanations that hold must give the same bits for it. Otherwise the
+step is traced.
+
+Two things are looked at more closely. Along axes of size 1 JAX repeats arrays, so steps are only
+samples for others that have a 1 in the same places. And losses and metrics may look at the number
+of rows, so the batch must have one that was traced.
 """
 
 from __future__ import annotations
 
-import itertools
-import math
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from .explanations import Explanation, Measures, OfCount, Sizes, counts, explain, raw
 from .programs import TracedStep
+from .recent import keep
 
-Numbers = tuple[float, ...]
 ENOUGH_VALUES = 3
-_SAMPLES_KEPT = 16
-
-# What Keras makes of such a number in Python, in double precision.
-_IN_PYTHON: tuple[Callable[[float], float], ...] = (
-    lambda value: value,
-    lambda value: -value,
-    lambda value: 1.0 - value,
-    lambda value: 1.0 / value,
-    lambda value: 1.0 / (1.0 - value),
-    lambda value: 2.0 * value,
-    lambda value: value * value,
-    lambda value: math.sqrt(value),
-    lambda value: math.sqrt(value / (1.0 - value)),
-)
-# And what is made of it as an array.
-_AS_ARRAY: tuple[Callable[[Any], Any], ...] = (
-    lambda value: value,
-    lambda value: 1 - value,
-    lambda value: 1 / value,
-    lambda value: 1 / (1 - value),
-)
-_Explanation = tuple[int, Callable[[float], float], Callable[[Any], Any]]
+_SAMPLES_KEPT = 32
+_RESIZED_KEPT = 64
+_Explained = dict[int, tuple[list[Explanation], Any]]  # and the type of the scalar
 
 
 class Samples:
-    """Traced steps of one form and one shape of batches, by the numbers of their models."""
+    """Traced steps of one form and one kind of batches, by the measures of their models."""
 
     def __init__(self) -> None:
-        self._traced: OrderedDict[Numbers, TracedStep] = OrderedDict()
-        self._explained: dict[int, list[_Explanation]] | None = None
+        self._traced: OrderedDict[Measures, TracedStep] = OrderedDict()
+        self._alike: dict[Hashable, _Alike] = {}  # by what they have in common
 
     def __len__(self) -> int:
         return len(self._traced)
 
-    def add(self, numbers: Numbers, step: TracedStep) -> TracedStep:
+    def add(self, measures: Measures, step: TracedStep) -> TracedStep:
         """Keep a traced step; the same with those scalars marked that are seen to vary."""
-        self._traced[numbers] = step
-        while len(self._traced) > _SAMPLES_KEPT:
-            self._traced.popitem(last=False)
-        self._explained = None
-        if len(self._traced) == 1 or not self._differ_in_scalars():
+        keep(self._traced, measures, step, _SAMPLES_KEPT)
+        self._alike.clear()
+        same_sizes = [
+            other
+            for known, other in self._traced.items()
+            if known.sizes == measures.sizes and other.form == step.form
+        ]
+        if step.form is None or len(same_sizes) == 1:
             return step
-        return step.where_vary(self._varying())
+        return step.where_vary(_varying(same_sizes))
 
-    def of(self, numbers: Numbers) -> TracedStep | None:
-        """The step of a model with these numbers; None where it has to be traced."""
-        traced = self._traced.get(numbers)
-        if traced is not None or not self._are_seen(numbers) or not self._differ_in_scalars():
+    def of(self, measures: Measures) -> TracedStep | None:
+        """The step of a model with these measures; None where it has to be traced."""
+        traced = self._traced.get(measures)
+        if traced is not None:
             return traced
-        if self._explained is None:
-            self._explained = self._explain_all()
-        step = next(iter(self._traced.values()))
-        scalars, new = _scalars(step), {}
-        for place, explanations in self._explained.items():
-            possible = {
-                _raw(value): value
-                for value in (_given(one, numbers, scalars[place]) for one in explanations)
-            }
-            if len(possible) != 1:
-                return None
-            (new[place],) = possible.values()
-        return step.with_numbers(new)
+        sizes = measures.sizes
+        steps = (
+            self._samples_for(sizes, of_any_sizes).step(measures) for of_any_sizes in (True, False)
+        )
+        return next((step for step in steps if step is not None), None)
 
-    def _are_seen(self, numbers: Numbers) -> bool:
-        """Whether each was met, or others in its place with enough values."""
-        return bool(self._traced) and all(
+    def _samples_for(self, sizes: Sizes, of_any_sizes: bool) -> _Alike:
+        """The steps that do the same as one of these sizes, whatever its numbers."""
+        n_rows, ones = sizes[-1], _ones(sizes)
+        key = (n_rows, ones) if of_any_sizes else sizes
+        if key not in self._alike:
+            alike = {
+                one: step
+                for one, step in self._traced.items()
+                if (_ones(one.sizes) == ones if of_any_sizes else one.sizes == sizes)
+            }
+            forms = {step.form for one, step in alike.items() if one.sizes[-1] == n_rows}
+            same = {one: step for one, step in alike.items() if {step.form} == forms - {None}}
+            self._alike[key] = _Alike(same)
+        return self._alike[key]
+
+
+class _Alike:
+    """Samples that differ in scalars and sizes alone, and what these come from."""
+
+    def __init__(self, samples: Mapping[Measures, TracedStep]) -> None:
+        self._samples = samples
+        self._of_sizes: OrderedDict[Sizes, TracedStep] = OrderedDict()
+
+    def step(self, measures: Measures) -> TracedStep | None:
+        if not self._samples or not self._are_seen(measures):
+            return None
+        try:
+            base = self._with_sizes(measures)
+            return base.with_numbers(self._new(self._of_numbers, measures))
+        except _Unexplained:
+            return None
+
+    def _are_seen(self, measures: Measures) -> bool:
+        """Whether each number and size was met, or others in its place with enough values."""
+        told = [(*one.numbers, *one.sizes) for one in self._samples]
+        new = *measures.numbers, *measures.sizes
+        return all(
             number in values or len(set(values)) >= ENOUGH_VALUES
-            for values, number in zip(zip(*self._traced, strict=True), numbers, strict=True)
+            for values, number in zip(zip(*told, strict=True), new, strict=True)
         )
 
-    def _differ_in_scalars(self) -> bool:
-        steps = list(self._traced.values())
-        flats = [step.flat for step in steps]
-        if None in flats or any(step.work.calls_host for step in steps):
-            return False
-        return len({flat.skeleton for flat in flats if flat}) == 1
+    def _with_sizes(self, measures: Measures) -> TracedStep:
+        """A step of those sizes, with any numbers."""
+        sizes = measures.sizes
+        step = self._of_sizes.get(sizes)
+        if step is None:
+            in_step = self._sizes.of(sizes)
+            same = (step for one, step in self._samples.items() if one.sizes == sizes)
+            step = next(same, None) or self._resized(measures, in_step)
+            keep(self._of_sizes, sizes, step, _RESIZED_KEPT)
+        return step
 
-    def _explain_all(self) -> dict[int, list[_Explanation]]:
-        """How each scalar that varies comes from the numbers."""
-        return {place: self._explain(column) for place, column in self._varying().items()}
+    def _resized(self, measures: Measures, in_step: Sequence[int]) -> TracedStep:
+        some = next(iter(self._samples.values()))
+        new = self._new(self._of_counts, measures)
+        return some.with_sizes(in_step, measures.sizes[-1], new)
 
-    def _varying(self) -> dict[int, tuple[Any, ...]]:
-        """By its place what a scalar is in each step, where that is not always the same."""
-        columns = zip(*map(_scalars, self._traced.values()), strict=True)
+    def _new(self, explained: _Explained, measures: Measures) -> dict[int, Any]:
+        """The scalars of a step with these measures, by their places."""
+        new = {}
+        for place, (explanations, like) in explained.items():
+            possible = {raw(v): v for v in (one.of(measures, like) for one in explanations)}
+            if len(possible) != 1:
+                raise _Unexplained
+            (new[place],) = possible.values()
+        return new
+
+    @cached_property
+    def _explained(self) -> _Explained:
+        """By the place of a scalar that varies, what explains it."""
+        steps, measures = list(self._samples.values()), list(self._samples)
         return {
-            place: column for place, column in enumerate(columns) if len(set(map(_raw, column))) > 1
+            place: (explain(column, measures), column[0])
+            for place, column in _varying(steps).items()
         }
 
-    def _explain(self, values: Sequence[Any]) -> list[_Explanation]:
-        samples = list(zip(values, self._traced, strict=True))
-        every = itertools.product(range(len(samples[0][1])), _IN_PYTHON, _AS_ARRAY)
-        return [
-            explanation
-            for explanation in every
-            if all(
-                _raw(_given(explanation, numbers, value)) == _raw(value)
-                for value, numbers in samples
-            )
-        ]
+    @cached_property
+    def _of_numbers(self) -> _Explained:
+        """Of scalars that may come from a number, or from nothing that is known."""
+        counts = self._of_counts
+        return {place: how for place, how in self._explained.items() if place not in counts}
+
+    @cached_property
+    def _of_counts(self) -> _Explained:
+        """Of those that come from sizes alone."""
+        return {
+            place: (explanations, like)
+            for place, (explanations, like) in self._explained.items()
+            if explanations and all(isinstance(one, OfCount) for one in explanations)
+        }
+
+    @cached_property
+    def _sizes(self) -> _SizesOfSteps:
+        sizes = [step.flat.sizes for step in self._samples.values() if step.flat is not None]
+        return _SizesOfSteps(sizes, [one.sizes for one in self._samples])
+
+
+class _SizesOfSteps:
+    """The sizes in traced steps, and those of another step."""
+
+    def __init__(self, in_steps: Sequence[Sizes], of_models: Sequence[Sizes]) -> None:
+        table = np.array(in_steps)
+        self._first = in_steps[0]
+        self._varying = np.flatnonzero((table != table[0]).any(axis=0))
+        columns, which = np.unique(table[:, self._varying], axis=1, return_inverse=True)
+        self._which = which.ravel()
+        self._counts = [counts(column.tolist(), of_models) for column in columns.T]
+
+    def of(self, sizes: Sizes) -> list[int]:
+        """Of the step of a model with these sizes."""
+        possible = [{count.of(sizes) for count in some} for some in self._counts]
+        if any(len(found) != 1 for found in possible):
+            raise _Unexplained
+        new = [found.pop() for found in possible]
+        all_sizes = list(self._first)
+        for place, column in zip(self._varying, self._which, strict=True):
+            all_sizes[place] = new[column]
+        return all_sizes
+
+
+class _Unexplained(Exception):
+    """Nothing explains what varies, or several explanations differ."""
+
+
+def _ones(sizes: Sizes) -> tuple[int, ...]:
+    """Where there are sizes of 1, along which arrays are repeated, or of 0."""
+    return tuple(n for n, size in enumerate(sizes) if size < 2)
+
+
+def _varying(steps: Sequence[TracedStep]) -> dict[int, tuple[Any, ...]]:
+    """By its place what a scalar is in each step, where that is not always the same."""
+    columns = zip(*map(_scalars, steps), strict=True)
+    return {place: column for place, column in enumerate(columns) if len(set(map(raw, column))) > 1}
 
 
 def _scalars(step: TracedStep) -> list[Any]:
     assert step.flat is not None
     return [number.value for number in step.flat.numbers]
-
-
-def _given(explanation: _Explanation, numbers: Numbers, like: Any) -> Any:
-    """What a function makes of a number, as a scalar of the type of ``like``."""
-    number, in_python, as_array = explanation
-    array = np.asarray(like)
-    try:
-        made = in_python(numbers[number])
-    except (ValueError, ZeroDivisionError):
-        made = math.nan
-    with np.errstate(all="ignore"):
-        result = np.asarray(as_array(np.full(array.shape, made, array.dtype)), array.dtype)
-    return float(result) if isinstance(like, float) else result
-
-
-def _raw(value: Any) -> tuple[str, bytes]:
-    array = np.asarray(value)
-    return str(array.dtype), array.tobytes()

@@ -8,6 +8,7 @@ from collections.abc import Callable, Hashable
 from .alike import Alike, Forms, RowsLike
 from .batching import Steps
 from .derivation import Samples
+from .explanations import Measures
 from .programs import TracedStep
 from .stored_steps import StoredSteps
 
@@ -15,7 +16,7 @@ KEPT = 1024
 
 
 class KnownSteps:
-    """Steps by what they do, the form of the model, and the shape of the batch.
+    """Steps by what they do, the form of the model, and the shapes of rows.
 
     The least recently used go when more than ``KEPT`` were traced. What another process has traced
     is ``stored``.
@@ -60,8 +61,8 @@ class KnownSteps:
         return Steps(*found) if known else None
 
     def _found(self, kind: str, alike: Alike, shapes: Hashable, n_rows: int) -> TracedStep | None:
-        samples = self._samples.get((kind, alike.form, alike.settings, shapes, n_rows))
-        step = None if samples is None else samples.of(alike.numbers)
+        samples = self._samples.get((kind, alike.form, alike.settings, shapes))
+        step = None if samples is None else samples.of(_measures(alike, n_rows))
         if step is not None:
             return step
         told = self._told(kind, alike, shapes, n_rows)
@@ -71,10 +72,10 @@ class KnownSteps:
     def _add(
         self, kind: str, alike: Alike, shapes: Hashable, n_rows: int, step: TracedStep
     ) -> TracedStep:
-        key = kind, alike.form, alike.settings, shapes, n_rows
+        key = kind, alike.form, alike.settings, shapes
         samples = self._samples.setdefault(key, Samples())
         self._samples.move_to_end(key)
-        step = samples.add(alike.numbers, step)
+        step = samples.add(_measures(alike, n_rows), step)
         n_traced = sum(map(len, self._samples.values()))
         while n_traced > KEPT:
             _, forgotten = self._samples.popitem(last=False)
@@ -88,4 +89,8 @@ class KnownSteps:
         form = self._forms.told(alike.form) if self._stored.are_kept else None
         if form is None:
             return None
-        return kind, form, alike.numbers, alike.settings, shapes, n_rows
+        return kind, form, alike.numbers, alike.sizes, alike.settings, shapes, n_rows
+
+
+def _measures(alike: Alike, n_rows: int) -> Measures:
+    return Measures(alike.numbers, (*alike.sizes, n_rows))

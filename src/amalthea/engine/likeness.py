@@ -11,7 +11,8 @@ out. A model with anything else in it (a layer, loss or metric of one's own) has
 is traced each time.
 
 Some attributes of Keras's objects are but numbers to compute with (:mod:`.keras_numbers`), such as
-the rate of a dropout. Models that differ in these alone have one *form*.
+the rate of a dropout; others are sizes of arrays (:mod:`.keras_sizes`), such as the units of a
+dense layer. Models that differ in these alone have one *form*.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ import keras
 import numpy as np
 
 from .keras_numbers import NUMBERS, Between, is_between
+from .keras_sizes import computes_the_same, names_of_sizes
 from .told import Sign, Telling
 
 _PLAIN = frozenset({str, int, float, bool, bytes, complex, type(None)})
@@ -51,7 +53,8 @@ _LEFT_BY_FIT = frozenset(
     }
 )
 _OF_KERAS = ("keras.", "jax.", "jax._src")
-_AGAIN, _NUMBER = Sign("again"), Sign("number")
+_AGAIN, _NUMBER, _SIZE = Sign("again"), Sign("number"), Sign("size")
+_OF_THE_MODEL = frozenset({0, 1, 2})  # groups of variables: those of metrics have fixed sizes
 _MOST_NUMBERS = 1024  # of an array that is spelled out
 
 
@@ -60,18 +63,21 @@ class _Unknown(Exception):
 
 
 class Likeness:
-    """Some thousand words, which are hashed once, and the numbers that go with them."""
+    """Some thousand words, which are hashed once, and the numbers and sizes that go with them."""
 
-    __slots__ = ("_hash", "_words", "numbers")
+    __slots__ = ("_hash", "_words", "numbers", "sizes")
 
-    def __init__(self, words: tuple[Any, ...], numbers: tuple[float, ...]) -> None:
+    def __init__(
+        self, words: tuple[Any, ...], numbers: tuple[float, ...], sizes: tuple[int, ...] = ()
+    ) -> None:
         self._words, self._hash = words, hash(words)
-        self.numbers = numbers
+        self.numbers, self.sizes = numbers, sizes
 
     def form(self) -> Likeness:
-        """Equal for models that differ in their numbers alone."""
+        """Equal for models that differ in their numbers and sizes alone."""
         form = object.__new__(Likeness)
-        form._words, form._hash, form.numbers = self._words, self._hash, ()
+        form._words, form._hash = self._words, self._hash
+        form.numbers, form.sizes = (), ()
         return form
 
     def telling(self) -> Telling:
@@ -85,7 +91,7 @@ class Likeness:
         if not isinstance(other, Likeness):
             return NotImplemented
         same = self._hash == other._hash and self.numbers == other.numbers
-        return same and self._words == other._words
+        return same and self.sizes == other.sizes and self._words == other._words
 
 
 def likeness(model: keras.Model, variables: list[list[keras.Variable]]) -> Likeness | None:
@@ -98,13 +104,19 @@ def likeness(model: keras.Model, variables: list[list[keras.Variable]]) -> Liken
         spelling.add(model)
     except _Unknown:
         return None
-    return Likeness(tuple(spelling.words), tuple(spelling.numbers))
+    words, sizes = spelling.words, tuple(spelling.sizes)
+    if not spelling.same_for_all_sizes:
+        words.append(sizes)
+        sizes = ()
+    return Likeness(tuple(words), tuple(spelling.numbers), sizes)
 
 
 class _Spelling:
     def __init__(self, variables: list[list[keras.Variable]]) -> None:
         self.words: list[Any] = []
         self.numbers: list[float] = []
+        self.sizes: list[int] = []
+        self.same_for_all_sizes = True
         self._argument: dict[int, tuple[Any, int]] = {
             id(variable): (group, number)
             for group, members in enumerate(variables)
@@ -198,7 +210,11 @@ class _Spelling:
         where = self._argument.get(id(variable))
         if where is None:
             raise _Unknown  # its value would be a constant of the program
-        self.words += (type(variable), where, variable.shape, variable.dtype)
+        shape = tuple(variable.shape)
+        if where[0] in _OF_THE_MODEL:
+            self.sizes += shape
+            shape = (_SIZE, len(shape))
+        self.words += (type(variable), where, shape, variable.dtype)
         self._named((n, v) for n, v in vars(variable).items() if n not in _OF_A_VARIABLE)
 
     def _spell_function(self, function: types.FunctionType) -> None:
@@ -216,10 +232,21 @@ class _Spelling:
             self.words.append(keras.initializers.Initializer)  # it is spent, whichever it was
             return
         self.words.append(type(thing))
-        left_out = _LEFT_BY_FIT | _NOT_READ if isinstance(thing, keras.Model) else _NOT_READ
-        read = ((n, v) for n, v in vars(thing).items() if n not in left_out)
-        numbers = NUMBERS.get(type(thing))
-        self._named(read if numbers is None else self._without(numbers, read))
+        self.same_for_all_sizes &= computes_the_same(thing)
+        is_model = isinstance(thing, keras.Model)
+        left_out = _LEFT_BY_FIT | _NOT_READ if is_model else _NOT_READ
+        read: Iterator[tuple[str, Any]] = (
+            (name, value) for name, value in vars(thing).items() if name not in left_out
+        )
+        numbers, sizes = NUMBERS.get(type(thing)), names_of_sizes(thing)
+        if numbers:
+            read = self._without_numbers(numbers, read)
+        if sizes:
+            read = self._without_sizes(sizes, read)
+        self._named(read)
+        if is_model:  # a loss and metrics may look at the sizes of what comes out
+            outputs = getattr(thing, "outputs", None) or ()
+            self.words.append(tuple(tuple(output.shape) for output in outputs))
 
     def _spell_metric(self, thing: keras.Metric) -> None:
         """A metric that was given to ``compile`` stands in one that is not built until a fit.
@@ -233,7 +260,7 @@ class _Spelling:
         self._spell_object(thing)
         self._metrics_around -= 1
 
-    def _without(
+    def _without_numbers(
         self, numbers: dict[str, Between], read: Iterable[tuple[str, Any]]
     ) -> Iterator[tuple[str, Any]]:
         """Keep the numbers apart, and pass on the rest."""
@@ -243,6 +270,34 @@ class _Spelling:
                 self.numbers.append(value)
             else:
                 yield name, value
+
+    def _without_sizes(
+        self, names: Set[str], read: Iterable[tuple[str, Any]]
+    ) -> Iterator[tuple[str, Any]]:
+        """The same with sizes."""
+        for name, value in read:
+            if name in names:
+                self.words.append(name)
+                self._spell_sizes(value)
+            else:
+                yield name, value
+
+    def _spell_sizes(self, thing: Any) -> None:
+        """One size, or several in lists and mappings."""
+        if type(thing) is int:
+            self.words.append(_SIZE)
+            self.sizes.append(thing)
+        elif isinstance(thing, Mapping):
+            self.words += (type(thing), len(thing))
+            for name, value in thing.items():
+                self.add(name)
+                self._spell_sizes(value)
+        elif isinstance(thing, list | tuple):
+            self.words += (type(thing), len(thing))
+            for value in thing:
+                self._spell_sizes(value)
+        else:
+            self.add(thing)
 
 
 _WAYS: tuple[tuple[Any, Callable[[_Spelling, Any], None]], ...] = (

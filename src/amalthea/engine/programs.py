@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, replace
 from functools import partial
@@ -68,12 +68,34 @@ class TracedStep:
     def __call__(self, *arguments: Any) -> Any:
         return self._call(*arguments)
 
+    @property
+    def form(self) -> Hashable:
+        """Equal for steps that differ in scalars and sizes alone; None where nothing tells."""
+        if self.flat is None or self.work.calls_host:
+            return None
+        return self.flat.frame, self._around, self.frame[-1]
+
     def with_numbers(self, new: Mapping[int, Any]) -> TracedStep:
         """As it would be traced if those scalars had other values."""
         assert self.flat is not None
-        flat, result = self.flat.with_numbers(new), jax.tree.structure(self.result_like)
+        return self._of(self.flat.with_numbers(new))
+
+    def with_sizes(self, sizes: Sequence[int], n_rows: int, new: Mapping[int, Any]) -> TracedStep:
+        """As it would be traced on arrays of other sizes, with other values of those scalars."""
+        assert self.flat is not None
+        flat = self.flat.with_sizes(sizes).with_numbers(new, vary=False)
+        like = [jax.ShapeDtypeStruct(array.shape, array.dtype) for array in flat.gives]
+        result_like = jax.tree.unflatten(jax.tree.structure(self.result_like), like)
+        n_data = len(self.frame[0])
+        frame = _frame(flat.takes[-n_data:], result_like, self.frame[-1])
+        other = replace(self, result_like=result_like, frame=frame, n_rows=n_rows, work=flat.work)
+        return other._of(flat)
+
+    def _of(self, flat: Flat) -> TracedStep:
         key = _digest(flat.key, self._around)
-        return replace(self, key=key, flat=flat, _call=as_step(flat, result))
+        return replace(
+            self, key=key, flat=flat, _call=as_step(flat, jax.tree.structure(self.result_like))
+        )
 
     def where_vary(self, places: Collection[int]) -> TracedStep:
         """The same, with those scalars marked as such that vary."""
@@ -94,12 +116,16 @@ def trace(function: Callable[..., Any], *arguments: Any) -> TracedStep:
         around += uuid.uuid4().hex
     like = jax.tree.map(lambda out: jax.ShapeDtypeStruct(out.shape, out.dtype), traced.out_info)
     data = jax.tree.leaves(arguments[1:])
-    rows = tuple((leaf.shape[1:], str(leaf.dtype)) for leaf in data)
-    logs = tuple((leaf.shape, str(leaf.dtype)) for leaf in jax.tree.leaves(like[1:]))
-    frame = rows, logs, str(jax.tree.structure((arguments[1:], like[1:])))
+    frame = _frame(data, like, str(jax.tree.structure((arguments[1:], like[1:]))))
     key = _digest(flat.key if flat else _key_of(program), around)
     call = as_step(jaxpr_as_fun(program), result)
     return TracedStep(key, work, like, frame, data[0].shape[0], call, flat, around)
+
+
+def _frame(data: Sequence[Any], result_like: Any, structure: str) -> tuple[Any, ...]:
+    rows = tuple((array.shape[1:], str(array.dtype)) for array in data)
+    logs = tuple((leaf.shape, str(leaf.dtype)) for leaf in jax.tree.leaves(result_like[1:]))
+    return rows, logs, structure
 
 
 def _digest(*texts: str) -> str:

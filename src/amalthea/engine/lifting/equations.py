@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -93,6 +93,30 @@ class Operation:
         return all(map(_is_told_by_text, self.parameters.values()))
 
     @cached_property
+    def sizes(self) -> tuple[int, ...]:
+        """Every size in it: of the arrays that it takes and gives, and whole numbers besides."""
+        arrays = [size for array in (*self.takes, *self.gives) for size in array.shape]
+        return *arrays, *_sizes_in(tuple(self.parameters[name] for name, _ in self.text))
+
+    @cached_property
+    def frame(self) -> str:
+        """The same for operations that differ in sizes alone."""
+        parameters = [(name, _without_sizes(self.parameters[name])) for name, _ in self.text]
+        arrays = without_sizes(self.takes), without_sizes(self.gives)
+        return f"{self.name}{arrays}{parameters}{self.effects}"
+
+    def with_sizes(self, sizes: Sequence[int]) -> Operation:
+        """The same operation on arrays of other sizes, in the order of :attr:`sizes`."""
+        if tuple(sizes) == self.sizes:
+            return self
+        left = iter(sizes)
+        takes, gives = (
+            tuple(with_shape(array, left) for array in some) for some in (self.takes, self.gives)
+        )
+        new = {name: _with_sizes(self.parameters[name], left) for name, _ in self.text}
+        return replace(self, parameters={**self.parameters, **new}, takes=takes, gives=gives)
+
+    @cached_property
     def work(self) -> Work:
         return work_of_equation(self.primitive, self.parameters, self.takes, self.gives)
 
@@ -169,6 +193,45 @@ def operations_of(program: Jaxpr) -> list[Operation]:
 @lru_cache
 def name_of(dtype: Any) -> str:
     return str(dtype)
+
+
+def with_shape(array: Any, sizes: Iterator[int]) -> Any:
+    """The type of an array of as many axes, with the next of these sizes."""
+    shape = tuple(next(sizes) for _ in array.shape)
+    return array if shape == array.shape else array.update(shape=shape)
+
+
+def without_sizes(arrays: Sequence[Any]) -> str:
+    """Types and numbers of axes of arrays."""
+    told = [(len(a.shape), name_of(a.dtype), getattr(a, "weak_type", False)) for a in arrays]
+    return str(told)
+
+
+def _sizes_in(parameter: Any) -> Iterator[int]:
+    """The whole numbers in a parameter, and in those that are sequences of others."""
+    if type(parameter) is int:
+        yield parameter
+    elif type(parameter) in (tuple, list):
+        for part in parameter:
+            yield from _sizes_in(part)
+
+
+def _with_sizes(parameter: Any, sizes: Iterator[int]) -> Any:
+    """The same with other whole numbers."""
+    if type(parameter) is int:
+        return next(sizes)
+    if type(parameter) in (tuple, list):
+        return type(parameter)(_with_sizes(part, sizes) for part in parameter)
+    return parameter
+
+
+def _without_sizes(parameter: Any) -> Any:
+    """The text of all but the whole numbers."""
+    if type(parameter) is int:
+        return int
+    if type(parameter) in (tuple, list):
+        return type(parameter), *map(_without_sizes, parameter)
+    return str(parameter)
 
 
 def _is_told_by_text(value: Any) -> bool:

@@ -18,7 +18,17 @@ import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
 from ..work import Work, total
-from .equations import CALLS, Atom, Equation, Number, Operation, name_of, operations_of
+from .equations import (
+    CALLS,
+    Atom,
+    Equation,
+    Number,
+    Operation,
+    name_of,
+    operations_of,
+    with_shape,
+    without_sizes,
+)
 
 MOST_NUMBERS = 16  # in a constant that may differ between programs
 
@@ -60,8 +70,8 @@ class Flat:
         atoms = [atom for equation in self.equations for atom in equation.inputs]
         return [atom for atom in (*atoms, *self.results) if isinstance(atom, Number)]
 
-    def with_numbers(self, new: Mapping[int, Any]) -> Flat:
-        """The same program with these values of the scalars in these places, which then vary."""
+    def with_numbers(self, new: Mapping[int, Any], *, vary: bool = True) -> Flat:
+        """The same program with these values of the scalars in these places, which may vary."""
         place = itertools.count()
 
         def replaced(atoms: tuple[Atom, ...]) -> tuple[Atom, ...]:
@@ -69,7 +79,7 @@ class Flat:
             if new.keys().isdisjoint(places):
                 return atoms
             return tuple(
-                replace(atom, value=new[at], varies=True)
+                replace(atom, value=new[at], varies=atom.varies or vary)
                 if isinstance(atom, Number) and at in new
                 else atom
                 for atom, at in zip(atoms, places, strict=True)
@@ -84,6 +94,45 @@ class Flat:
         return replace(self, equations=tuple(equations), results=results, twin=self.twin or self)
 
     @cached_property
+    def sizes(self) -> tuple[int, ...]:
+        """Every size in it, in order."""
+        arrays = [size for array in (*self.takes, *self.gives) for size in array.shape]
+        return *arrays, *(size for e in self.equations for size in e.operation.sizes)
+
+    @cached_property
+    def frame(self) -> str:
+        """Equal for programs that differ in scalars and sizes alone."""
+        if self.twin is not None:
+            return self.twin.frame
+        parts = [without_sizes(self.takes), without_sizes(self.gives), _spelled(self.results)]
+        parts += [
+            f"{equation.operation.frame}{_spelled(equation.inputs)}{equation.outputs}"
+            for equation in self.equations
+        ]
+        digest = hashlib.sha256("\n".join(parts).encode())
+        digest.update(self._constants_told)
+        return digest.hexdigest()
+
+    def with_sizes(self, sizes: Sequence[int]) -> Flat:
+        """The same program on arrays of other sizes, in the order of :attr:`sizes`."""
+        left = iter(sizes)
+        takes, gives = (
+            tuple(with_shape(array, left) for array in some) for some in (self.takes, self.gives)
+        )
+        known: dict[tuple[Any, ...], Operation] = {}
+
+        def resized(equation: Equation) -> Equation:
+            operation = equation.operation
+            own = tuple(itertools.islice(left, len(operation.sizes)))
+            key = id(operation), own
+            if key not in known:
+                known[key] = operation.with_sizes(own)
+            return Equation(known[key], equation.inputs, equation.outputs)
+
+        equations = tuple(map(resized, self.equations))
+        return Flat(takes, self.constants, equations, self.results, gives)
+
+    @cached_property
     def signatures(self) -> tuple[Any, ...]:
         if self.twin is not None:
             return self.twin.signatures
@@ -95,8 +144,7 @@ class Flat:
         if self.twin is not None:
             return self.twin.skeleton
         digest = hashlib.sha256(f"{self.takes}{self.gives}".encode())
-        for constant in self.constants:
-            digest.update(f"{constant.dtype}{constant.shape}".encode() + constant.tobytes())
+        digest.update(self._constants_told)
         digest.update(self._text.encode())
         return digest.hexdigest()
 
@@ -116,6 +164,13 @@ class Flat:
     def has_address(self) -> bool:
         """Whether an object is only told by where it is, which another process uses otherwise."""
         return " at 0x" in (self.twin or self)._text
+
+    @property
+    def _constants_told(self) -> bytes:
+        return b"".join(
+            f"{constant.dtype}{constant.shape}".encode() + constant.tobytes()
+            for constant in self.constants
+        )
 
     @cached_property
     def _text(self) -> str:

@@ -1,0 +1,263 @@
+"""A step of a model with other sizes is derived just as it would be traced."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from amalthea.engine.derivation import ENOUGH_VALUES, Samples
+from amalthea.engine.explanations import Count, Measures, counts, explain
+from amalthea.engine.initial_values import initial_values
+from amalthea.engine.keras_sizes import SIZES
+from amalthea.engine.likeness import Likeness, likeness
+from amalthea.engine.programs import TracedStep, trace
+from amalthea.engine.seeding import seeded
+from amalthea.engine.steps import (
+    predict_step,
+    state_of,
+    train_step,
+    variables_of,
+)
+from amalthea.engine.steps import (
+    test_step as evaluate_step,
+)
+
+L = keras.layers
+Rows = tuple[np.ndarray, np.ndarray]
+Build = Callable[..., keras.Model]
+TABLE = np.zeros((9, 4), "float32"), np.zeros((9, 3), "float32")
+IMAGES = np.zeros((9, 6, 6, 2), "float32"), TABLE[1]
+LINES = np.zeros((9, 12, 2), "float32"), TABLE[1]
+CUBES = np.zeros((9, 4, 4, 4, 2), "float32"), TABLE[1]
+WORDS = np.zeros((9, 5), "int32"), TABLE[1]
+
+
+def sequential(rows: Rows, layers: Sequence[Any], optimizer: Any = "adam") -> keras.Model:
+    model = keras.Sequential([L.Input(rows[0].shape[1:], dtype=rows[0].dtype.name), *layers])
+    model.compile(optimizer, "mse", metrics=["mae"])
+    return model
+
+
+def of_two(merge: Any) -> Callable[[int], keras.Model]:
+    def build(units: int) -> keras.Model:
+        given = keras.Input((4,))
+        one, other = L.Dense(units, activation="relu")(given), L.Dense(units)(given)
+        model = keras.Model(given, L.Dense(3)(L.Dense(7)(merge()([one, other]))))
+        model.compile("sgd", "mse", metrics=["mae"])
+        return model
+
+    return build
+
+
+def in_the_middle(rows: Rows, first: Any, *layers: Any) -> Callable[[int], keras.Model]:
+    """A model with these layers behind one of some units or filters."""
+    return lambda units: sequential(rows, [first(units), *(make() for make in layers), L.Dense(3)])
+
+
+def of_kind(name: str) -> tuple[Rows, Callable[[int], keras.Model]]:
+    kind = getattr(L, name)
+    if name in ("Add", "Multiply", "Concatenate"):
+        return TABLE, of_two(kind)
+    if name == "Dense":
+        return TABLE, in_the_middle(TABLE, lambda units: L.Dense(units, activation="gelu"))
+    if name == "Embedding":
+        return WORDS, in_the_middle(WORDS, lambda units: L.Embedding(11, units), L.Flatten)
+    if name in ("Normalization", "Rescaling", "InputLayer"):
+        made = {"Normalization": {"mean": 1.0, "variance": 2.0}, "Rescaling": {"scale": 0.5}}
+        if name == "InputLayer":
+            return TABLE, lambda units: sequential(TABLE, [L.Dense(units), L.Dense(3)])
+        return TABLE, lambda n: sequential(TABLE, [kind(**made[name]), L.Dense(n), L.Dense(3)])
+    rank = next((n for n in "123" if f"{n}D" in name), None)
+    if rank:
+        rows = {"1": LINES, "2": IMAGES, "3": CUBES}[rank]
+        convolution = getattr(L, f"Conv{rank}D")
+        pool = {"pool_size": 2}
+        made = {"Conv": {"filters": 3, "kernel_size": 2}, "Spat": {"rate": 0.3}, "MaxP": pool}
+        made = {**made, "Aver": pool}.get(name[:4], {})
+        return rows, in_the_middle(
+            rows, lambda units: convolution(units, 2), lambda: kind(**made), L.Flatten
+        )
+    made = {
+        "Activation": {"activation": "tanh"},
+        "ActivityRegularization": {"l1": 0.01, "l2": 0.1},
+        "Dropout": {"rate": 0.3},
+        "GaussianDropout": {"rate": 0.3},
+        "GaussianNoise": {"stddev": 0.3},
+    }.get(name, {})
+    return TABLE, in_the_middle(TABLE, L.Dense, lambda: kind(**made))
+
+
+LAYERS = sorted(kind.__name__ for kind in SIZES if issubclass(kind, L.Layer))
+
+
+def traced(
+    build: Build, rows: Rows, *arguments: Any, n_rows: int = 9, step: Any = train_step
+) -> tuple[Likeness, TracedStep]:
+    with seeded(0), initial_values():
+        model = build(*arguments)
+        spelled = likeness(model, variables_of(model))
+        batch = tuple(part[:n_rows] for part in rows)
+        model.fit(*batch, epochs=0, verbose=0)
+    assert spelled is not None
+    data = batch if step is not predict_step else batch[0]
+    return spelled, trace(lambda state, data: step(model, state, data), state_of(model), data)
+
+
+def measures_of(spelled: Likeness, n_rows: int = 9) -> Measures:
+    return Measures(spelled.numbers, (*spelled.sizes, n_rows))
+
+
+def assert_same(one: TracedStep, other: TracedStep) -> None:
+    assert one.key == other.key
+    assert (one.work, one.frame, one.n_rows) == (other.work, other.frame, other.n_rows)
+    assert one.result_like == other.result_like
+
+
+@pytest.mark.parametrize("step", [train_step, evaluate_step, predict_step])
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_step_of_other_units_is_derived_just_as_it_would_be_traced(name: str, step: Any) -> None:
+    rows, build = of_kind(name)
+    samples, forms, n_derived = Samples(), set(), 0
+    for units in (5, 8, 12, 7, 30):
+        spelled, own = traced(build, rows, units, step=step)
+        forms.add(spelled.form())
+        found = samples.of(measures_of(spelled))
+        if found is None:
+            samples.add(measures_of(spelled), own)
+        else:
+            n_derived += 1
+            assert_same(found, own)
+    assert len(forms) == 1
+    assert n_derived == 5 - ENOUGH_VALUES
+
+
+def two_layers(units: int, others: int, rate: float, optimizer: Any = "adamw") -> keras.Model:
+    layers = [
+        L.Dense(units, activation="relu", kernel_regularizer=keras.regularizers.L2(rate)),
+        L.LayerNormalization(),
+        L.Dropout(rate),
+        L.Dense(others, kernel_constraint="max_norm"),
+        L.BatchNormalization(),
+        L.Dense(3),
+    ]
+    return sequential(TABLE, layers, optimizer)
+
+
+def test_several_sizes_numbers_and_batches_at_once() -> None:
+    rng = np.random.default_rng(0)
+    samples, n_derived = Samples(), 0
+    for n in range(10):
+        arguments = (*map(int, rng.integers(2, 90, size=2)), float(rng.uniform(0.1, 0.9)))
+        for n_rows in (9, 4):
+            spelled, own = traced(two_layers, TABLE, *arguments, n_rows=n_rows)
+            found = samples.of(measures_of(spelled, n_rows))
+            if found is None:
+                samples.add(measures_of(spelled, n_rows), own)
+            else:
+                n_derived += 1
+                assert_same(found, own)
+                assert n > 0  # the first has to be traced, whole and short
+    assert n_derived >= 20 - 2 * ENOUGH_VALUES - 1
+
+
+def test_a_derived_step_computes_what_it_should() -> None:
+    samples = Samples()
+    for arguments in ((5, 8, 0.1), (7, 11, 0.2), (12, 4, 0.3)):
+        spelled, step = traced(two_layers, TABLE, *arguments, "sgd")
+        samples.add(measures_of(spelled), step)
+    with seeded(0):
+        model = two_layers(9, 6, 0.45, "sgd")
+        spelled_out = likeness(model, variables_of(model))
+        x, y = (np.random.default_rng(0).normal(size=part.shape).astype("f4") for part in TABLE)
+        model.fit(x, y, epochs=0, verbose=0)
+    assert spelled_out is not None
+    found = samples.of(measures_of(spelled_out))
+    assert found is not None
+    ours, logs = found(state_of(model), (x, y))
+    theirs, their_logs = train_step(model, state_of(model), (x, y))
+    for one, other in zip(ours.trainable, theirs.trainable, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(logs["loss"], their_logs["loss"], rtol=1e-6)
+
+
+@pytest.mark.parametrize("first", [1, 5])
+def test_a_size_of_one_is_told_apart(first: int) -> None:
+    """Along it JAX repeats an array."""
+    build = in_the_middle(TABLE, L.Dense, L.BatchNormalization)
+    samples = Samples()
+    for units in (first, 6, 7, 8):
+        spelled, step = traced(build, TABLE, units)
+        samples.add(measures_of(spelled), step)
+    for units, is_derived in ((1, first == 1), (9, True)):
+        spelled, step = traced(build, TABLE, units)
+        found = samples.of(measures_of(spelled))
+        assert (found is not None) == is_derived
+        if found is not None:
+            assert_same(found, step)
+
+
+def test_rows_that_were_not_seen_are_traced() -> None:
+    """A loss may look at how many there are."""
+    samples = Samples()
+    for n_rows in (9, 8, 7, 6):
+        spelled, step = traced(two_layers, TABLE, 5, 8, 0.1, n_rows=n_rows)
+        samples.add(measures_of(spelled, n_rows), step)
+    assert samples.of(measures_of(spelled, 5)) is None
+    assert samples.of(measures_of(spelled, 7)) is not None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda: {"optimizer": "muon"},
+        lambda: {"optimizer": keras.optimizers.Adafactor()},
+        lambda: {"layer": L.GroupNormalization(1)},
+        lambda: {"kernel_regularizer": "orthogonal_regularizer"},
+    ],
+    ids=["muon", "adafactor", "group normalisation", "orthogonal regulariser"],
+)
+def test_what_may_look_at_sizes_has_another_form_for_each(change: Callable[[], Any]) -> None:
+    def build(units: int) -> keras.Model:
+        others = change()
+        optimizer = others.pop("optimizer", "adam")
+        layers = [others.pop("layer")] if "layer" in others else []
+        return sequential(TABLE, [L.Dense(units, **others), *layers, L.Dense(3)], optimizer)
+
+    one, other = (traced(build, TABLE, units)[0] for units in (4, 6))
+    assert one.form() != other.form() and not one.sizes
+
+
+def test_what_a_loss_sees_is_no_size() -> None:
+    def build(units: int) -> keras.Model:
+        model = keras.Sequential([L.Input((4,)), L.Dense(units, activation="softmax")])
+        model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
+        return model
+
+    rows = TABLE[0], np.zeros(9, "int32")
+    one, other = (traced(build, rows, units)[0] for units in (3, 4))
+    assert one.form() != other.form()
+
+
+def test_counts_explain_a_column() -> None:
+    sizes = [(5, 9, 2), (7, 9, 2), (7, 4, 2)]
+    assert counts([5, 7, 7], sizes) == [Count(1, (0,), 0)]
+    assert counts([8, 8, 3], sizes) == [Count(1, (1,), 1)]
+    assert counts([135, 189, 84], sizes) == [Count(3, (0, 1), 0)]
+    assert counts([5, 7, 8], sizes) == []
+    one = counts([10, 14], [(5, 10), (7, 14)])
+    assert {count.of((6, 12)) for count in one} == {12}
+    assert {count.of((6, 11)) for count in one} == {11, 12}  # nobody knows which
+
+
+def test_scalars_that_divide_are_explained() -> None:
+    sizes = [Measures((), (n, 9)) for n in (5, 7, 12)]
+    new = Measures((), (11, 9))
+    for make in (lambda n: np.float32(1 / n), lambda n: 1 / np.float32(n), lambda n: np.float32(n)):
+        values = [np.asarray(make(one.sizes[0])) for one in sizes]
+        made = {float(one.of(new, values[0])) for one in explain(values, sizes)}
+        assert made == {float(make(11))}
+    assert not explain([np.float32(0.7 / one.sizes[0]) for one in sizes], sizes)
