@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 
-from amalthea.engine.derivation import ENOUGH_VALUES, Samples
+from amalthea.engine.derivation import ENOUGH_SIZES, Samples
 from amalthea.engine.explanations import Count, Measures, counts, explain
 from amalthea.engine.initial_values import initial_values
 from amalthea.engine.keras_sizes import SIZES
@@ -132,7 +132,7 @@ def test_a_step_of_other_units_is_derived_just_as_it_would_be_traced(name: str, 
             n_derived += 1
             assert_same(found, own)
     assert len(forms) == 1
-    assert n_derived == 5 - ENOUGH_VALUES
+    assert n_derived == 5 - ENOUGH_SIZES
 
 
 def two_layers(units: int, others: int, rate: float, optimizer: Any = "adamw") -> keras.Model:
@@ -161,7 +161,7 @@ def test_several_sizes_numbers_and_batches_at_once() -> None:
                 n_derived += 1
                 assert_same(found, own)
                 assert n > 0  # the first has to be traced, whole and short
-    assert n_derived >= 20 - 2 * ENOUGH_VALUES - 1
+    assert n_derived >= 20 - 2 * ENOUGH_SIZES - 1
 
 
 def test_a_derived_step_computes_what_it_should() -> None:

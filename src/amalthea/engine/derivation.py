@@ -10,9 +10,9 @@ Why that is exact: what a form leaves out are numbers that Keras only computes w
 it does not look at, so the steps of a form are the same but for scalars and sizes, and this is
 checked on those that were traced. What was the same in all of them depends on nothing that was
 seen to vary. What varied has to be explained, by a function that gives its very bits in each traced
-step. A new number or size must be one that was seen, or one of a hyperparameter that was seen with
-three values at least; and all explanations that hold must give the same bits for it. Otherwise the
-step is traced.
+step. A new number must be one that was seen, or one of a hyperparameter that was seen with three
+values at least, and a new size with two, since far fewer functions explain one; and all
+explanations that hold must give the same bits for it. Otherwise the step is traced.
 
 Two things are looked at more closely. Along axes of size 1 JAX repeats arrays, so steps are only
 samples for others that have a 1 in the same places. And losses and metrics may look at the number
@@ -22,17 +22,18 @@ of rows, so the batch must have one that was traced.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from .explanations import Explanation, Measures, OfCount, Sizes, counts, explain, raw
+from .lifting.flat import Resized
 from .programs import TracedStep
 from .recent import keep
 
-ENOUGH_VALUES = 3
+ENOUGH_VALUES, ENOUGH_SIZES = 3, 2  # of a number, and of a size
 _SAMPLES_KEPT = 32
 _RESIZED_KEPT = 64
 _Explained = dict[int, tuple[list[Explanation], Any]]  # and the type of the scalar
@@ -66,26 +67,21 @@ class Samples:
         traced = self._traced.get(measures)
         if traced is not None:
             return traced
-        sizes = measures.sizes
-        steps = (
-            self._samples_for(sizes, of_any_sizes).step(measures) for of_any_sizes in (True, False)
-        )
+        steps = (samples.step(measures) for samples in self._samples_for(measures.sizes))
         return next((step for step in steps if step is not None), None)
 
-    def _samples_for(self, sizes: Sizes, of_any_sizes: bool) -> _Alike:
-        """The steps that do the same as one of these sizes, whatever its numbers."""
+    def _samples_for(self, sizes: Sizes) -> Iterator[_Alike]:
+        """The steps that do the same as one of these sizes: all, and those of just these sizes."""
         n_rows, ones = sizes[-1], _ones(sizes)
-        key = (n_rows, ones) if of_any_sizes else sizes
-        if key not in self._alike:
-            alike = {
-                one: step
-                for one, step in self._traced.items()
-                if (_ones(one.sizes) == ones if of_any_sizes else one.sizes == sizes)
-            }
-            forms = {step.form for one, step in alike.items() if one.sizes[-1] == n_rows}
-            same = {one: step for one, step in alike.items() if {step.form} == forms - {None}}
-            self._alike[key] = _Alike(same)
-        return self._alike[key]
+        alike = {one: step for one, step in self._traced.items() if _ones(one.sizes) == ones}
+        forms = {step.form for one, step in alike.items() if one.sizes[-1] == n_rows}
+        if len(forms) == 1 and None not in forms:
+            (form,) = forms
+            same = {one: step for one, step in alike.items() if step.form == form}
+            yield self._alike.setdefault((form, ones), _Alike(same))
+            of_these = {one: step for one, step in same.items() if one.sizes == sizes}
+            if len(of_these) < len(same):
+                yield self._alike.setdefault((form, sizes), _Alike(of_these))
 
 
 class _Alike:
@@ -94,6 +90,7 @@ class _Alike:
     def __init__(self, samples: Mapping[Measures, TracedStep]) -> None:
         self._samples = samples
         self._of_sizes: OrderedDict[Sizes, TracedStep] = OrderedDict()
+        self._operations: Resized = {}
 
     def step(self, measures: Measures) -> TracedStep | None:
         if not self._samples or not self._are_seen(measures):
@@ -106,11 +103,17 @@ class _Alike:
 
     def _are_seen(self, measures: Measures) -> bool:
         """Whether each number and size was met, or others in its place with enough values."""
-        told = [(*one.numbers, *one.sizes) for one in self._samples]
-        new = *measures.numbers, *measures.sizes
-        return all(
-            number in values or len(set(values)) >= ENOUGH_VALUES
-            for values, number in zip(zip(*told, strict=True), new, strict=True)
+
+        def are_seen(told: Iterable[Sequence[float]], new: Sequence[float], enough: int) -> bool:
+            return all(
+                one in values or len(set(values)) >= enough
+                for values, one in zip(zip(*told, strict=True), new, strict=True)
+            )
+
+        numbers = (one.numbers for one in self._samples)
+        sizes = (one.sizes for one in self._samples)
+        return are_seen(numbers, measures.numbers, ENOUGH_VALUES) and are_seen(
+            sizes, measures.sizes, ENOUGH_SIZES
         )
 
     def _with_sizes(self, measures: Measures) -> TracedStep:
@@ -127,7 +130,7 @@ class _Alike:
     def _resized(self, measures: Measures, in_step: Sequence[int]) -> TracedStep:
         some = next(iter(self._samples.values()))
         new = self._new(self._of_counts, measures)
-        return some.with_sizes(in_step, measures.sizes[-1], new)
+        return some.with_sizes(in_step, measures.sizes[-1], new, self._operations)
 
     def _new(self, explained: _Explained, measures: Measures) -> dict[int, Any]:
         """The scalars of a step with these measures, by their places."""

@@ -119,9 +119,11 @@ Explanation = OfNumber | OfCount
 
 def explain(values: Sequence[Any], all_measures: Sequence[Measures]) -> list[Explanation]:
     """All explanations of a scalar, which varies, by what belongs to each step."""
+    columns = zip(*(measures.numbers for measures in all_measures), strict=True)
     possible: list[Explanation] = [
         OfNumber(number, ways)
-        for number in range(len(all_measures[0].numbers))
+        for number, column in enumerate(columns)
+        if len(set(column)) > 1
         for ways in itertools.product(_IN_PYTHON, _AS_ARRAY)
     ]
     possible += _of_counts(values, [measures.sizes for measures in all_measures])

@@ -22,7 +22,7 @@ import numpy as np
 from jax.extend.core import jaxpr_as_fun
 
 from .effort import Effort
-from .lifting.flat import Flat, NotWoven, flatten
+from .lifting.flat import Flat, NotWoven, Resized, flatten
 from .recent import keep
 from .steps import Address, as_copies
 from .stored_programs import StoredPrograms
@@ -80,10 +80,12 @@ class TracedStep:
         assert self.flat is not None
         return self._of(self.flat.with_numbers(new))
 
-    def with_sizes(self, sizes: Sequence[int], n_rows: int, new: Mapping[int, Any]) -> TracedStep:
+    def with_sizes(
+        self, sizes: Sequence[int], n_rows: int, new: Mapping[int, Any], known: Resized
+    ) -> TracedStep:
         """As it would be traced on arrays of other sizes, with other values of those scalars."""
         assert self.flat is not None
-        flat = self.flat.with_sizes(sizes).with_numbers(new, vary=False)
+        flat = self.flat.with_sizes(sizes, known).with_numbers(new, vary=False)
         like = [jax.ShapeDtypeStruct(array.shape, array.dtype) for array in flat.gives]
         result_like = jax.tree.unflatten(jax.tree.structure(self.result_like), like)
         n_data = len(self.frame[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ from jax.extend.core import ClosedJaxpr, Jaxpr
 from .. import primitives
 from ..work import Work, work_of_equation
 
+_TYPES_KEPT = 4096
 # Equations that only call another program, and the parameter that holds it.
 CALLS = {
     "jit": "jaxpr",
@@ -107,14 +109,10 @@ class Operation:
 
     def with_sizes(self, sizes: Sequence[int]) -> Operation:
         """The same operation on arrays of other sizes, in the order of :attr:`sizes`."""
-        if tuple(sizes) == self.sizes:
-            return self
         left = iter(sizes)
-        takes, gives = (
-            tuple(with_shape(array, left) for array in some) for some in (self.takes, self.gives)
-        )
+        takes, gives = with_shapes(self.takes, left), with_shapes(self.gives, left)
         new = {name: _with_sizes(self.parameters[name], left) for name, _ in self.text}
-        return replace(self, parameters={**self.parameters, **new}, takes=takes, gives=gives)
+        return replace(self, parameters=new, takes=takes, gives=gives)
 
     @cached_property
     def work(self) -> Work:
@@ -195,9 +193,15 @@ def name_of(dtype: Any) -> str:
     return str(dtype)
 
 
-def with_shape(array: Any, sizes: Iterator[int]) -> Any:
-    """The type of an array of as many axes, with the next of these sizes."""
-    shape = tuple(next(sizes) for _ in array.shape)
+def with_shapes(arrays: Sequence[Any], sizes: Iterator[int]) -> tuple[Any, ...]:
+    """The types of arrays of as many axes, with the next of these sizes."""
+    return tuple(
+        _with_shape(array, tuple(itertools.islice(sizes, len(array.shape)))) for array in arrays
+    )
+
+
+@lru_cache(_TYPES_KEPT)
+def _with_shape(array: Any, shape: tuple[int, ...]) -> Any:
     return array if shape == array.shape else array.update(shape=shape)
 
 

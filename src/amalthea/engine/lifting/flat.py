@@ -26,10 +26,11 @@ from .equations import (
     Operation,
     name_of,
     operations_of,
-    with_shape,
+    with_shapes,
     without_sizes,
 )
 
+Resized = dict[tuple[Operation, tuple[int, ...]], Operation]
 MOST_NUMBERS = 16  # in a constant that may differ between programs
 
 
@@ -113,18 +114,20 @@ class Flat:
         digest.update(self._constants_told)
         return digest.hexdigest()
 
-    def with_sizes(self, sizes: Sequence[int]) -> Flat:
-        """The same program on arrays of other sizes, in the order of :attr:`sizes`."""
+    def with_sizes(self, sizes: Sequence[int], known: Resized) -> Flat:
+        """The same program on arrays of other sizes, in the order of :attr:`sizes`.
+
+        ``known`` are its operations that were met with other sizes before.
+        """
         left = iter(sizes)
-        takes, gives = (
-            tuple(with_shape(array, left) for array in some) for some in (self.takes, self.gives)
-        )
-        known: dict[tuple[Any, ...], Operation] = {}
+        takes, gives = with_shapes(self.takes, left), with_shapes(self.gives, left)
 
         def resized(equation: Equation) -> Equation:
             operation = equation.operation
             own = tuple(itertools.islice(left, len(operation.sizes)))
-            key = id(operation), own
+            if own == operation.sizes:
+                return equation
+            key = operation, own
             if key not in known:
                 known[key] = operation.with_sizes(own)
             return Equation(known[key], equation.inputs, equation.outputs)
