@@ -9,8 +9,11 @@ import keras
 import numpy as np
 import pytest
 
+from amalthea import KerasRegressor
+from amalthea.engine import structures
 from amalthea.engine.derivation import ENOUGH_SIZES, Samples
 from amalthea.engine.explanations import Count, Measures, counts, explain
+from amalthea.engine.forms import forget_programs
 from amalthea.engine.initial_values import initial_values
 from amalthea.engine.keras_sizes import SIZES
 from amalthea.engine.likeness import Likeness, likeness
@@ -261,3 +264,38 @@ def test_scalars_that_divide_are_explained() -> None:
         made = {float(one.of(new, values[0])) for one in explain(values, sizes)}
         assert made == {float(make(11))}
     assert not explain([np.float32(0.7 / one.sizes[0]) for one in sizes], sizes)
+
+
+def one_layer(units: int = 4) -> keras.Model:
+    layers = [L.Dense(units, activation="tanh"), L.Dropout(0.2), L.BatchNormalization()]
+    return sequential(TABLE, [*layers, L.Dense(3)])
+
+
+def test_a_fit_by_a_derived_step_is_the_same_to_the_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    X, y = (rng.normal(size=(21, n)).astype("float32") for n in (4, 3))
+    n_traced: list[int] = []
+
+    def noting(*arguments: Any) -> TracedStep:
+        n_traced.append(1)
+        return trace(*arguments)
+
+    def weights(*all_units: int) -> list[np.ndarray]:
+        """Of the last of these, in a process that knows nothing else."""
+        forget_programs()
+        for units in all_units:
+            del n_traced[:]
+            regressor = KerasRegressor(
+                one_layer, units=units, epochs=3, batch_size=8, random_state=0
+            )
+            regressor.fit(X, y)
+        return regressor.model_.get_weights()
+
+    monkeypatch.setattr(structures, "trace", noting)
+    alone = weights(6)
+    assert len(n_traced) == 2  # a whole batch and the short one
+    after_others = weights(4, 5, 6)
+    assert not n_traced
+    for one, other in zip(alone, after_others, strict=True):
+        np.testing.assert_array_equal(one, other)
+    forget_programs()

@@ -97,7 +97,8 @@ class _Alike:
             return None
         try:
             base = self._with_sizes(measures)
-            return base.with_numbers(self._new(self._of_numbers, measures))
+            new = self._new(self._of_numbers, measures)
+            return base.with_numbers(new) if new else base
         except _Unexplained:
             return None
 

@@ -62,12 +62,17 @@ class Turns:
         return []
 
     def _in_a_new_program(self, bucket: Bucket) -> list[Part]:
-        """One for all of a bucket, if that takes less time than several."""
+        """One for all of a bucket, if that takes less time than several; a group may have its own.
+
+        In the program of a family, whole and short batches are one step.
+        """
         family = self._families.of([m.structure for m in bucket.members], one_step=True)
         apart = sum(_seconds(group[0].structure, group) for group in bucket.groups)
-        if family is None or _seconds(family.structure, bucket.members) > apart:
-            return [part for group in bucket.groups for part in self._own.of_alike(group)]
-        return self._one_by_one(family, bucket.members)
+        if family is not None and _seconds(family.structure, bucket.members) <= apart:
+            return self._one_by_one(family, bucket.members)
+        if len(bucket.groups) > 1:
+            return [part for half in bucket.halves() for part in self._in_a_new_program(half)]
+        return self._own.of_alike(bucket.members)
 
     def _one_by_one(self, family: Family, members: Group) -> list[Part]:
         form = Form("loop", 1, self._effort(family, members), True)
