@@ -22,27 +22,49 @@ of rows, so the batch must have one that was traced.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from .explanations import Explanation, Measures, OfCount, Sizes, counts, explain, raw
-from .lifting.flat import Resized
+from .lifting.flat import ResizedOperations
 from .programs import TracedStep
 from .recent import keep
 
 ENOUGH_VALUES, ENOUGH_SIZES = 3, 2  # of a number, and of a size
 _SAMPLES_KEPT = 32
-_RESIZED_KEPT = 64
+_STEPS_KEPT, _OPERATIONS_KEPT = 128, 8192  # some 100 kB and 1 kB each
 _Explained = dict[int, tuple[list[Explanation], Any]]  # and the type of the scalar
+
+
+class Resized:
+    """Steps and operations that were made for other sizes: as many as may be kept for all forms."""
+
+    def __init__(self) -> None:
+        self._steps: OrderedDict[Hashable, TracedStep] = OrderedDict()
+        self._operations: ResizedOperations = {}
+
+    def clear(self) -> None:
+        self._steps.clear()
+        self._operations.clear()
+
+    def step(self, key: Hashable, make: Callable[[ResizedOperations], TracedStep]) -> TracedStep:
+        step = self._steps.get(key)
+        if step is None:
+            step = make(self._operations)
+        keep(self._steps, key, step, _STEPS_KEPT)
+        if len(self._operations) > _OPERATIONS_KEPT:
+            self._operations.clear()
+        return step
 
 
 class Samples:
     """Traced steps of one form and one kind of batches, by the measures of their models."""
 
-    def __init__(self) -> None:
+    def __init__(self, resized: Resized | None = None) -> None:
+        self._resized = resized or Resized()
         self._traced: OrderedDict[Measures, TracedStep] = OrderedDict()
         self._alike: dict[Hashable, _Alike] = {}  # by what they have in common
 
@@ -78,22 +100,25 @@ class Samples:
         if len(forms) == 1 and None not in forms:
             (form,) = forms
             same = {one: step for one, step in alike.items() if step.form == form}
-            yield self._alike.setdefault((form, ones), _Alike(same))
+            yield self._alike_by(("ones", form, ones), same)
             of_these = {one: step for one, step in same.items() if one.sizes == sizes}
-            if len(of_these) < len(same):
-                yield self._alike.setdefault((form, sizes), _Alike(of_these))
+            if 0 < len(of_these) < len(same):
+                yield self._alike_by(("sizes", form, sizes), of_these)
+
+    def _alike_by(self, key: Hashable, samples: Mapping[Measures, TracedStep]) -> _Alike:
+        if key not in self._alike:
+            self._alike[key] = _Alike(samples, self._resized)
+        return self._alike[key]
 
 
 class _Alike:
     """Samples that differ in scalars and sizes alone, and what these come from."""
 
-    def __init__(self, samples: Mapping[Measures, TracedStep]) -> None:
-        self._samples = samples
-        self._of_sizes: OrderedDict[Sizes, TracedStep] = OrderedDict()
-        self._operations: Resized = {}
+    def __init__(self, samples: Mapping[Measures, TracedStep], resized: Resized) -> None:
+        self._samples, self._resized = samples, resized
 
     def step(self, measures: Measures) -> TracedStep | None:
-        if not self._samples or not self._are_seen(measures):
+        if not self._are_seen(measures):
             return None
         try:
             base = self._with_sizes(measures)
@@ -120,18 +145,15 @@ class _Alike:
     def _with_sizes(self, measures: Measures) -> TracedStep:
         """A step of those sizes, with any numbers."""
         sizes = measures.sizes
-        step = self._of_sizes.get(sizes)
-        if step is None:
+
+        def make(known: ResizedOperations) -> TracedStep:
             in_step = self._sizes.of(sizes)
             same = (step for one, step in self._samples.items() if one.sizes == sizes)
-            step = next(same, None) or self._resized(measures, in_step)
-            keep(self._of_sizes, sizes, step, _RESIZED_KEPT)
-        return step
+            some = next(iter(self._samples.values()))
+            new = self._new(self._of_counts, measures)
+            return next(same, None) or some.with_sizes(in_step, sizes[-1], new, known)
 
-    def _resized(self, measures: Measures, in_step: Sequence[int]) -> TracedStep:
-        some = next(iter(self._samples.values()))
-        new = self._new(self._of_counts, measures)
-        return some.with_sizes(in_step, measures.sizes[-1], new, self._operations)
+        return self._resized.step((self, sizes), make)
 
     def _new(self, explained: _Explained, measures: Measures) -> dict[int, Any]:
         """The scalars of a step with these measures, by their places."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable
 
 from .alike import Alike, Forms, RowsLike
 from .batching import Steps
-from .derivation import Samples
+from .derivation import Resized, Samples
 from .explanations import Measures
 from .programs import TracedStep
 from .stored_steps import StoredSteps
@@ -25,9 +25,11 @@ class KnownSteps:
     def __init__(self, stored: StoredSteps, forms: Forms) -> None:
         self._stored, self._forms = stored, forms
         self._samples: OrderedDict[Hashable, Samples] = OrderedDict()
+        self._resized = Resized()
 
     def clear(self) -> None:
         self._samples.clear()
+        self._resized.clear()
 
     def step(
         self,
@@ -73,7 +75,7 @@ class KnownSteps:
         self, kind: str, alike: Alike, shapes: Hashable, n_rows: int, step: TracedStep
     ) -> TracedStep:
         key = kind, alike.form, alike.settings, shapes
-        samples = self._samples.setdefault(key, Samples())
+        samples = self._samples.setdefault(key, Samples(self._resized))
         self._samples.move_to_end(key)
         step = samples.add(_measures(alike, n_rows), step)
         n_traced = sum(map(len, self._samples.values()))

@@ -22,7 +22,7 @@ import numpy as np
 from jax.extend.core import jaxpr_as_fun
 
 from .effort import Effort
-from .lifting.flat import Flat, NotWoven, Resized, flatten
+from .lifting.flat import Flat, NotWoven, ResizedOperations, flatten
 from .recent import keep
 from .steps import Address, as_copies
 from .stored_programs import StoredPrograms
@@ -81,7 +81,7 @@ class TracedStep:
         return self._of(self.flat.with_numbers(new))
 
     def with_sizes(
-        self, sizes: Sequence[int], n_rows: int, new: Mapping[int, Any], known: Resized
+        self, sizes: Sequence[int], n_rows: int, new: Mapping[int, Any], known: ResizedOperations
     ) -> TracedStep:
         """As it would be traced on arrays of other sizes, with other values of those scalars."""
         assert self.flat is not None

@@ -30,7 +30,7 @@ from .equations import (
     without_sizes,
 )
 
-Resized = dict[tuple[Operation, tuple[int, ...]], Operation]
+ResizedOperations = dict[tuple[Operation, tuple[int, ...]], Operation]
 MOST_NUMBERS = 16  # in a constant that may differ between programs
 
 
@@ -114,7 +114,7 @@ class Flat:
         digest.update(self._constants_told)
         return digest.hexdigest()
 
-    def with_sizes(self, sizes: Sequence[int], known: Resized) -> Flat:
+    def with_sizes(self, sizes: Sequence[int], known: ResizedOperations) -> Flat:
         """The same program on arrays of other sizes, in the order of :attr:`sizes`.
 
         ``known`` are its operations that were met with other sizes before.
