@@ -10,30 +10,50 @@ Why that is exact: what a form leaves out are numbers that Keras only computes w
 it does not look at, so the steps of a form are the same but for scalars and sizes, and this is
 checked on those that were traced. What was the same in all of them depends on nothing that was
 seen to vary. What varied has to be explained, by a function that gives its very bits in each traced
-step. A new number must be one that was seen, or one of a hyperparameter that was seen with three
-values at least, and a new size with two, since far fewer functions explain one; and all
-explanations that hold must give the same bits for it. Otherwise the step is traced.
+step. A new number or size must be one that was seen, or one of a hyperparameter that was seen with
+three values at least; and all explanations that hold must give the same bits for it. Otherwise the
+step is traced.
 
-Two things are looked at more closely. Along axes of size 1 JAX repeats arrays, so steps are only
-samples for others that have a 1 in the same places. And losses and metrics may look at the number
-of rows, so the batch must have one that was traced.
+What else might deceive:
+
+- Numbers that are equal when they are rounded. Three values count where they differ in their first
+  digits, and so does what is left of one. A scalar that stays the same while it might be made of a
+  number that varies is one more explanation.
+- Sizes that are equal in all samples cannot be told apart: they have to be equal in the new model.
+- Sizes whose product is the same in all samples hide it. Such samples are not enough.
+- Floats of 16 bits round sizes. Steps with such are samples for models of the same sizes only.
+- Along axes of size 1 JAX repeats arrays. Steps are only samples for others that have a 1 in the
+  same places.
+- Losses and metrics may look at the number of rows. The batch must have one that was traced.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from .explanations import Explanation, Measures, OfCount, Sizes, counts, explain, raw
+from .explanations import (
+    Always,
+    Explanation,
+    Measures,
+    OfCount,
+    Sizes,
+    are_independent,
+    counts,
+    explain,
+    of_numbers,
+    raw,
+    together,
+)
 from .lifting.flat import ResizedOperations
 from .programs import TracedStep
 from .recent import keep
 
-ENOUGH_VALUES, ENOUGH_SIZES = 3, 2  # of a number, and of a size
+ENOUGH_VALUES = 3
 _SAMPLES_KEPT = 32
 _STEPS_KEPT, _OPERATIONS_KEPT = 128, 8192  # some 100 kB and 1 kB each
 _Explained = dict[int, tuple[list[Explanation], Any]]  # and the type of the scalar
@@ -116,9 +136,12 @@ class _Alike:
 
     def __init__(self, samples: Mapping[Measures, TracedStep], resized: Resized) -> None:
         self._samples, self._resized = samples, resized
+        self._numbers = [one.numbers for one in samples]
+        self._sizes = [one.sizes for one in samples]
+        self._halves = any(step.work.halves for step in samples.values())
 
     def step(self, measures: Measures) -> TracedStep | None:
-        if not self._are_seen(measures):
+        if not self._tell(measures):
             return None
         try:
             base = self._with_sizes(measures)
@@ -127,27 +150,43 @@ class _Alike:
         except _Unexplained:
             return None
 
-    def _are_seen(self, measures: Measures) -> bool:
-        """Whether each number and size was met, or others in its place with enough values."""
-
-        def are_seen(told: Iterable[Sequence[float]], new: Sequence[float], enough: int) -> bool:
-            return all(
-                one in values or len(set(values)) >= enough
-                for values, one in zip(zip(*told, strict=True), new, strict=True)
-            )
-
-        numbers = (one.numbers for one in self._samples)
-        sizes = (one.sizes for one in self._samples)
-        return are_seen(numbers, measures.numbers, ENOUGH_VALUES) and are_seen(
-            sizes, measures.sizes, ENOUGH_SIZES
+    def _tell(self, measures: Measures) -> bool:
+        """Whether there are enough of them for a step with these measures."""
+        columns = zip(zip(*self._numbers, strict=True), measures.numbers, strict=True)
+        if not all(new in seen or self._are_enough(seen) for seen, new in columns):
+            return False
+        if all(sizes == measures.sizes for sizes in self._sizes):
+            return True
+        if self._halves or len(self._samples) < ENOUGH_VALUES or not self._are_independent:
+            return False
+        return all(
+            len({measures.sizes[n] for n in places}) == 1
+            and (measures.sizes[places[0]] in seen or len(set(seen)) >= ENOUGH_VALUES)
+            for seen, places in self._together.items()
         )
+
+    def _are_enough(self, numbers: Sequence[float]) -> bool:
+        """Whether they stay different when they are rounded, and what is left of one too."""
+        digits = 1 if self._halves else 5
+        return all(
+            len({f"{number:.{digits}e}" for number in some}) >= ENOUGH_VALUES
+            for some in (numbers, [1.0 - number for number in numbers])
+        )
+
+    @cached_property
+    def _together(self) -> Mapping[Sizes, Sequence[int]]:
+        return together(self._sizes)
+
+    @cached_property
+    def _are_independent(self) -> bool:
+        return are_independent(self._sizes)
 
     def _with_sizes(self, measures: Measures) -> TracedStep:
         """A step of those sizes, with any numbers."""
         sizes = measures.sizes
 
         def make(known: ResizedOperations) -> TracedStep:
-            in_step = self._sizes.of(sizes)
+            in_step = self._in_steps.of(sizes)
             same = (step for one, step in self._samples.items() if one.sizes == sizes)
             some = next(iter(self._samples.values()))
             new = self._new(self._of_counts, measures)
@@ -167,12 +206,15 @@ class _Alike:
 
     @cached_property
     def _explained(self) -> _Explained:
-        """By the place of a scalar that varies, what explains it."""
-        steps, measures = list(self._samples.values()), list(self._samples)
-        return {
-            place: (explain(column, measures), column[0])
-            for place, column in _varying(steps).items()
-        }
+        """By the place of a scalar that may vary, what explains it."""
+        measures, explained = list(self._samples), {}
+        columns = zip(*map(_scalars, self._samples.values()), strict=True)
+        for place, column in enumerate(columns):
+            if len(set(map(raw, column))) > 1:
+                explained[place] = explain(column, measures), column[0]
+            elif found := of_numbers(column, measures):
+                explained[place] = [*found, Always(column[0])], column[0]
+        return explained
 
     @cached_property
     def _of_numbers(self) -> _Explained:
@@ -190,9 +232,9 @@ class _Alike:
         }
 
     @cached_property
-    def _sizes(self) -> _SizesOfSteps:
+    def _in_steps(self) -> _SizesOfSteps:
         sizes = [step.flat.sizes for step in self._samples.values() if step.flat is not None]
-        return _SizesOfSteps(sizes, [one.sizes for one in self._samples])
+        return _SizesOfSteps(sizes, self._sizes)
 
 
 class _SizesOfSteps:

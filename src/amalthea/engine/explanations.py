@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
+_WAYS_KEPT = 4096
 Numbers = tuple[float, ...]
 Sizes = tuple[int, ...]
 
@@ -45,6 +48,8 @@ _AS_ARRAY: tuple[Callable[[Any], Any], ...] = (
     lambda value: 1 / value,
     lambda value: 1 / (1 - value),
 )
+Kind = Any  # a type of Python, or a type of arrays and their shape
+Raw = tuple[Kind, bytes]
 _Ways = tuple[Callable[[float], float], Callable[[Any], Any]]
 # Of a count: as it is; divided by, in double precision or as an array.
 _OF_A_COUNT: tuple[_Ways, ...] = (
@@ -52,7 +57,6 @@ _OF_A_COUNT: tuple[_Ways, ...] = (
     (_IN_PYTHON[3], _AS_ARRAY[0]),
     (_IN_PYTHON[0], _AS_ARRAY[2]),
 )
-_LESS = (0, 1)
 
 
 class Count(NamedTuple):
@@ -66,12 +70,15 @@ class Count(NamedTuple):
         return self.times * math.prod(sizes[n] for n in self.factors) - self.less
 
 
-def counts(column: Sequence[int], sizes: Sequence[Sizes]) -> list[Count]:
-    """All that explain ``column``, which varies, by the sizes of each step."""
+def counts(column: Sequence[int], sizes: Sequence[Sizes], may_be_less: bool = False) -> list[Count]:
+    """All that explain ``column``, which varies, by the sizes of each step.
+
+    ``may_be_less``: also by one less, as in the last place of an axis.
+    """
     return [
         count
         for factors in _products(sizes)
-        for less in _LESS
+        for less in ((0, 1) if may_be_less else (0,))
         if (count := _count(column[0] + less, factors, less, sizes[0])) is not None
         and all(count.of(own) == size for own, size in zip(sizes, column, strict=True))
     ]
@@ -85,13 +92,28 @@ def _count(value: int, factors: tuple[int, ...], less: int, sizes: Sizes) -> Cou
 
 def _products(sizes: Sequence[Sizes]) -> Iterator[tuple[int, ...]]:
     """Sizes that vary, each of those that always go together once, and products of two."""
-    first: dict[tuple[int, ...], int] = {}
-    for n, column in enumerate(zip(*sizes, strict=True)):
-        if len(set(column)) > 1:
-            first.setdefault(column, n)
-    for n in first.values():
+    first = [places[0] for column, places in together(sizes).items() if len(set(column)) > 1]
+    for n in first:
         yield (n,)
-    yield from itertools.combinations_with_replacement(first.values(), 2)
+    yield from itertools.combinations_with_replacement(first, 2)
+
+
+def together(sizes: Sequence[Sizes]) -> dict[Sizes, list[int]]:
+    """The places of sizes that are equal in each step, by what they are in each."""
+    places: dict[Sizes, list[int]] = {}
+    for n, column in enumerate(zip(*sizes, strict=True)):
+        places.setdefault(column, []).append(n)
+    return places
+
+
+def are_independent(sizes: Sequence[Sizes]) -> bool:
+    """Whether no product of up to three sizes that vary is the same in all steps."""
+    columns = [np.array(column, float) for column in together(sizes) if len(set(column)) > 1]
+    return not any(
+        np.ptp(np.prod(some, axis=0)) == 0
+        for n in (2, 3)
+        for some in itertools.combinations(columns, n)
+    )
 
 
 class OfNumber(NamedTuple):
@@ -114,19 +136,42 @@ class OfCount(NamedTuple):
         return _made(self.size.of(measures.sizes), self.ways, like)
 
 
-Explanation = OfNumber | OfCount
+class Always(NamedTuple):
+    """A scalar that is the same, whatever the measures."""
+
+    value: Any
+
+    def of(self, measures: Measures, like: Any) -> Any:
+        return self.value
+
+
+Explanation = OfNumber | OfCount | Always
 
 
 def explain(values: Sequence[Any], all_measures: Sequence[Measures]) -> list[Explanation]:
     """All explanations of a scalar, which varies, by what belongs to each step."""
+    possible = _of_counts(values, [measures.sizes for measures in all_measures])
+    return [*of_numbers(values, all_measures), *_that_hold(possible, values, all_measures)]
+
+
+def of_numbers(values: Sequence[Any], all_measures: Sequence[Measures]) -> list[Explanation]:
+    """Those by numbers that vary, also of a scalar that does not: it may have been rounded so."""
+    first = raw(values[0])
+    if not jax.dtypes.issubdtype(np.asarray(values[0]).dtype, np.floating):
+        return []
     columns = zip(*(measures.numbers for measures in all_measures), strict=True)
-    possible: list[Explanation] = [
+    possible = (
         OfNumber(number, ways)
         for number, column in enumerate(columns)
         if len(set(column)) > 1
-        for ways in itertools.product(_IN_PYTHON, _AS_ARRAY)
-    ]
-    possible += _of_counts(values, [measures.sizes for measures in all_measures])
+        for ways in _ways_to(first, column[0])
+    )
+    return _that_hold(possible, values, all_measures)
+
+
+def _that_hold(
+    possible: Iterable[Explanation], values: Sequence[Any], all_measures: Sequence[Measures]
+) -> list[Explanation]:
     samples = list(zip(values, all_measures, strict=True))
     return [
         one
@@ -135,11 +180,26 @@ def explain(values: Sequence[Any], all_measures: Sequence[Measures]) -> list[Exp
     ]
 
 
+@lru_cache(_WAYS_KEPT)
+def _ways_to(made: Raw, number: float) -> tuple[_Ways, ...]:
+    """The ways in which that scalar can be made of that number."""
+    return tuple(_ways_by_scalar(number, made[0]).get(made, ()))
+
+
+@lru_cache(_WAYS_KEPT)
+def _ways_by_scalar(number: float, kind: Kind) -> dict[Raw, list[_Ways]]:
+    ways: dict[Raw, list[_Ways]] = {}
+    like = 0.0 if kind is float else np.zeros(kind[1], kind[0])
+    for both in itertools.product(_IN_PYTHON, _AS_ARRAY):
+        ways.setdefault(raw(_made(number, both, like)), []).append(both)
+    return ways
+
+
 def _of_counts(values: Sequence[Any], sizes: Sequence[Sizes]) -> Iterator[OfCount]:
     for ways in _OF_A_COUNT:
         whole = [_whole(value, ways is not _OF_A_COUNT[0]) for value in values]
         if None not in whole and len(set(whole)) > 1:
-            for count in counts(whole, sizes):  # type: ignore[arg-type]
+            for count in counts(whole, sizes, may_be_less=True):  # type: ignore[arg-type]
                 yield OfCount(count, ways)
 
 
@@ -165,7 +225,8 @@ def _made(number: float, ways: _Ways, like: Any) -> Any:
     return float(result) if isinstance(like, float) else result
 
 
-def raw(value: Any) -> tuple[str, bytes]:
+def raw(value: Any) -> Raw:
     """Equal for scalars that are equal to the bit."""
     array = np.asarray(value)
-    return str(array.dtype), array.tobytes()
+    kind = float if isinstance(value, float) else (array.dtype, array.shape)
+    return kind, array.tobytes()

@@ -2,7 +2,8 @@
 
 Where a model has arrays of other sizes, the same is computed on them: nothing in the classes named
 here looks at a size to decide what to compute, but for sizes of 1, along which JAX repeats an
-array. A test holds them against the trace.
+array. Not so where channels come first: then windows may move along units, and how many fit is
+another matter. Nor where channels are in groups. A test holds the classes against the trace.
 """
 
 from __future__ import annotations
@@ -44,6 +45,9 @@ def names_of_sizes(thing: Any) -> frozenset[str]:
 
 def computes_the_same(thing: Any) -> bool:
     """Whether it does on arrays of other sizes what it does on these."""
-    if not isinstance(thing, _DECIDE) or type(thing) in _SAME_FOR_ALL:
+    if not isinstance(thing, _DECIDE):
         return True
+    if type(thing) in _SAME_FOR_ALL:
+        channels_last = getattr(thing, "data_format", "channels_last") == "channels_last"
+        return channels_last and getattr(thing, "groups", 1) == 1
     return isinstance(thing, keras.Model)  # what a model of one's own does, no likeness tells
