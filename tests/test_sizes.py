@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from amalthea import KerasRegressor
-from amalthea.engine import structures
+from amalthea.engine import derivation, structures
 from amalthea.engine.derivation import ENOUGH_VALUES, Samples
 from amalthea.engine.explanations import Count, Measures, are_independent, counts, explain
 from amalthea.engine.forms import forget_programs
@@ -402,3 +402,19 @@ def test_a_fit_by_a_derived_step_is_the_same_to_the_bit(monkeypatch: pytest.Monk
     for one, other in zip(alone, after_others, strict=True):
         np.testing.assert_array_equal(one, other)
     forget_programs()
+
+
+def test_no_more_is_kept_for_other_sizes_than_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(derivation, "_STEPS_KEPT", 2)
+    monkeypatch.setattr(derivation, "_OPERATIONS_KEPT", 3)
+    resized = derivation.Resized()
+    samples = Samples(resized)
+    for units in (5, 6, 8):
+        spelled, step = traced(one_layer, TABLE, units)
+        samples.add(measures_of(spelled), step)
+    for units in (9, 10, 11, 9):
+        spelled, step = traced(one_layer, TABLE, units)
+        found = samples.of(measures_of(spelled))
+        assert found is not None
+        assert_same(found, step)
+        assert len(resized._steps) <= 2 and len(resized._operations) <= 3
