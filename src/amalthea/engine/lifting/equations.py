@@ -212,7 +212,10 @@ def without_sizes(arrays: Sequence[Any]) -> str:
 
 
 def _sizes_in(parameter: Any) -> Iterator[int]:
-    """The whole numbers in a parameter, and in those that are sequences of others."""
+    """The whole numbers in a parameter, and in those that are sequences of others.
+
+    Those of NumPy, as in the padding of a pool's gradient, count as text.
+    """
     if type(parameter) is int:
         yield parameter
     elif type(parameter) in (tuple, list):
