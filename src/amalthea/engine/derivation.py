@@ -96,13 +96,11 @@ class Samples:
         keep(self._traced, measures, step, _SAMPLES_KEPT)
         self._alike.clear()
         same_sizes = [
-            other
-            for known, other in self._traced.items()
-            if known.sizes == measures.sizes and other.form == step.form
+            other for known, other in self._traced.items() if known.sizes == measures.sizes
         ]
-        if step.form is None or len(same_sizes) == 1:
+        if len(same_sizes) == 1 or step.form is None:
             return step
-        return step.where_vary(_varying(same_sizes))
+        return step.where_vary(_varying([one for one in same_sizes if one.form == step.form]))
 
     def of(self, measures: Measures) -> TracedStep | None:
         """The step of a model with these measures; None where it has to be traced."""
@@ -115,6 +113,8 @@ class Samples:
     def _samples_for(self, sizes: Sizes) -> Iterator[_Alike]:
         """The steps that do the same as one of these sizes: all, and those of just these sizes."""
         n_rows, ones = sizes[-1], _ones(sizes)
+        if len(self._traced) < ENOUGH_VALUES and all(one.sizes != sizes for one in self._traced):
+            return  # too few to tell, whatever they are
         alike = {one: step for one, step in self._traced.items() if _ones(one.sizes) == ones}
         forms = {step.form for one, step in alike.items() if one.sizes[-1] == n_rows}
         if len(forms) == 1 and None not in forms:
