@@ -86,7 +86,7 @@ class Samples:
     def __init__(self, resized: Resized | None = None) -> None:
         self._resized = resized or Resized()
         self._traced: OrderedDict[Measures, TracedStep] = OrderedDict()
-        self._alike: dict[Hashable, _Alike] = {}  # by what they have in common
+        self._alike: dict[Hashable, _AlikeSteps] = {}  # by what they have in common
 
     def __len__(self) -> int:
         return len(self._traced)
@@ -110,7 +110,7 @@ class Samples:
         steps = (samples.step(measures) for samples in self._samples_for(measures.sizes))
         return next((step for step in steps if step is not None), None)
 
-    def _samples_for(self, sizes: Sizes) -> Iterator[_Alike]:
+    def _samples_for(self, sizes: Sizes) -> Iterator[_AlikeSteps]:
         """The steps that do the same as one of these sizes: all, and those of just these sizes."""
         n_rows, ones = sizes[-1], _ones(sizes)
         if len(self._traced) < ENOUGH_VALUES and all(one.sizes != sizes for one in self._traced):
@@ -125,13 +125,13 @@ class Samples:
             if 0 < len(of_these) < len(same):
                 yield self._alike_by(("sizes", form, sizes), of_these)
 
-    def _alike_by(self, key: Hashable, samples: Mapping[Measures, TracedStep]) -> _Alike:
+    def _alike_by(self, key: Hashable, samples: Mapping[Measures, TracedStep]) -> _AlikeSteps:
         if key not in self._alike:
-            self._alike[key] = _Alike(samples, self._resized)
+            self._alike[key] = _AlikeSteps(samples, self._resized)
         return self._alike[key]
 
 
-class _Alike:
+class _AlikeSteps:
     """Samples that differ in scalars and sizes alone, and what these come from."""
 
     def __init__(self, samples: Mapping[Measures, TracedStep], resized: Resized) -> None:
