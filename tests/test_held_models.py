@@ -21,7 +21,7 @@ from amalthea.engine.requests import FitRequest
 from amalthea.engine.rows import Rows
 from amalthea.engine.steps import state_of, variables_of
 from amalthea.engine.structures import Structures
-from test_conformance import OPTIMIZERS, cut
+from kinds_of_models import OPTIMIZERS, cut
 
 built: list[int] = []
 

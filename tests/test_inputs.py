@@ -617,26 +617,40 @@ def wide(request: pytest.FixtureRequest) -> Any:
     return estimator.fit(WIDE, np.arange(203) % 3)
 
 
-def test_a_row_gives_the_same_bits_wherever_and_with_whomever_it_is_asked(wide: Any) -> None:
+def test_a_row_gives_the_same_bits_whatever_else_is_asked(wide: Any) -> None:
     whole = wide.predict_proba(WIDE)
     assert len(np.unique(whole, axis=0)) > 200
+    for n_rows in (1, 2, 41, 202):
+        np.testing.assert_array_equal(wide.predict_proba(WIDE[:n_rows]), whole[:n_rows])
+    others = np.vstack([WIDE[:100], 1e6 * WIDE[100:], 0 * WIDE[:5]])
+    np.testing.assert_array_equal(wide.predict_proba(others)[:100], whole[:100])
+
+
+def test_a_row_gives_the_same_wherever_it_is_asked(wide: Any) -> None:
+    """In other places of a batch some versions of XLA round otherwise on some CPUs."""
+    whole = wide.predict_proba(WIDE)
     alone = np.vstack([wide.predict_proba(WIDE[i : i + 1]) for i in range(0, 203, 9)])
-    np.testing.assert_array_equal(alone, whole[::9])
-    np.testing.assert_array_equal(wide.predict_proba(WIDE[::-1]), whole[::-1])
-    np.testing.assert_array_equal(wide.predict_proba(WIDE[50:91]), whole[50:91])
+    assert_equal_but_for_rounding(alone, whole[::9])
+    assert_equal_but_for_rounding(wide.predict_proba(WIDE[::-1]), whole[::-1])
+    assert_equal_but_for_rounding(wide.predict_proba(WIDE[50:91]), whole[50:91])
     order = np.random.default_rng(1).permutation(203)
-    np.testing.assert_array_equal(wide.predict_proba(WIDE[order]), whole[order])
+    assert_equal_but_for_rounding(wide.predict_proba(WIDE[order]), whole[order])
     larger = np.vstack([1e6 * WIDE[:3], WIDE, 0 * WIDE[:5], WIDE])
-    np.testing.assert_array_equal(wide.predict_proba(larger)[3:206], whole)
-    np.testing.assert_array_equal(wide.predict_proba(larger)[211:], whole)
+    assert_equal_but_for_rounding(wide.predict_proba(larger)[3:206], whole)
+    assert_equal_but_for_rounding(wide.predict_proba(larger)[211:], whole)
+
+
+def assert_equal_but_for_rounding(actual: np.ndarray, expected: np.ndarray) -> None:
+    np.testing.assert_allclose(actual, expected, rtol=1e-6, atol=0)
 
 
 def test_rows_of_images_are_as_independent() -> None:
     estimator = KerasClassifier(convolution, epochs=0, random_state=0).fit(IMAGES, Y)
     whole = estimator.predict_proba(IMAGES)
-    np.testing.assert_array_equal(estimator.predict_proba(IMAGES[::-1]), whole[::-1])
+    np.testing.assert_array_equal(estimator.predict_proba(IMAGES[:7]), whole[:7])
+    assert_equal_but_for_rounding(estimator.predict_proba(IMAGES[::-1]), whole[::-1])
     alone = np.vstack([estimator.predict_proba(IMAGES[i : i + 1]) for i in range(24)])
-    np.testing.assert_array_equal(alone, whole)
+    assert_equal_but_for_rounding(alone, whole)
 
 
 class Counts(keras.layers.Layer):

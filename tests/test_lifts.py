@@ -6,6 +6,7 @@ ragged last batch: weights, optimizer state and history.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -20,7 +21,8 @@ from amalthea.engine.forms import Engine, _known, forget_programs
 from amalthea.engine.requests import FitRequest, PredictRequest
 from amalthea.engine.rows import Rows
 from amalthea.engine.seeding import seeded
-from test_conformance import EPOCHS, SEED, N, by_keras
+from engine_and_keras import EPOCHS, KerasAlone, by_keras
+from kinds_of_models import SEED, N
 
 L = keras.layers
 O = keras.optimizers  # noqa: E741
@@ -157,12 +159,12 @@ def assert_trained_together_as_by_keras(fits: list[Fit], programs: int = 1) -> N
     requests = [
         request(model, rows, **more) for model, (_, rows, more) in zip(models, fits, strict=True)
     ]
-    results = engine.train(requests)
+    results, alone = engine.train(requests), KerasAlone()
     assert engine.compilations - before == programs
     for model, result, (make, rows, more) in zip(models, results, fits, strict=True):
         assert not isinstance(result, Exception), result
         assert result.form == "stacked"
-        theirs = make()
+        theirs = alone.model(make)
         assert_same(model, result, theirs, keras_fit(theirs, rows, **more))
 
 
@@ -244,9 +246,9 @@ def test_folds_of_other_sizes_share_a_program() -> None:
     def first(n_rows: int) -> Rows:
         return Rows(TABLE.x[:n_rows], TABLE.y[:n_rows])
 
+    make = functools.partial(build, rate=0.2)
     fits: list[Fit] = [
-        (lambda: build(rate=0.2), first(n), {"held": Rows(HELD.x[: n - 35], HELD.y[: n - 35])})
-        for n in (40, 41, 47)
+        (make, first(n), {"held": Rows(HELD.x[: n - 35], HELD.y[: n - 35])}) for n in (40, 41, 47)
     ]
     assert_trained_together_as_by_keras(fits)
 
@@ -256,14 +258,15 @@ def test_fits_that_differ_in_epochs_train_once() -> None:
     several = (1, 5, 40)
     forget_programs()
     engine = Engine()
-    models = [build(rate=0.2) for _ in several]
+    make, alone = functools.partial(build, rate=0.2), KerasAlone()
+    models = [make() for _ in several]
     requests = [
         request(model, TABLE, epochs, held=HELD)
         for model, epochs in zip(models, several, strict=True)
     ]
     results = engine.train(requests)
     for model, result, epochs in zip(models, results, several, strict=True):
-        theirs = build(rate=0.2)
+        theirs = alone.model(make)
         assert_same(model, result, theirs, keras_fit(theirs, TABLE, epochs, held=HELD))
 
 
@@ -300,7 +303,8 @@ def test_metrics_that_are_objects_do_not_keep_fits_apart() -> None:
         return model
 
     held = Rows(HELD.x, (HELD.y > 0).astype("int32"))
-    fits: list[Fit] = [(lambda n=n: judged(n), rows, {"held": held}) for n in (3, 6, 6)]
+    makes = [functools.partial(judged, n) for n in (3, 6)]
+    fits: list[Fit] = [(make, rows, {"held": held}) for make in (makes[0], makes[1], makes[1])]
     assert_trained_together_as_by_keras(fits)
 
 

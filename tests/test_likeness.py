@@ -17,7 +17,7 @@ from amalthea.engine.rows import Rows
 from amalthea.engine.seeding import seeded
 from amalthea.engine.steps import variables_of
 from amalthea.engine.structures import Structures
-from test_conformance import MODELS, OPTIMIZERS
+from kinds_of_models import MODELS, OPTIMIZERS
 
 L = keras.layers
 

@@ -20,19 +20,8 @@ from amalthea.engine.reached import Reached, point
 from amalthea.engine.requests import FitRequest
 from amalthea.engine.rows import Rows
 from amalthea.engine.steps import State
-from test_conformance import (
-    MODELS,
-    OPTIMIZERS,
-    SEED,
-    assert_equal,
-    assert_same_history,
-    by_keras,
-    cut,
-    data_for,
-    seeded_model,
-    table,
-    trained,
-)
+from engine_and_keras import assert_equal, assert_same_history, by_keras, trained
+from kinds_of_models import MODELS, OPTIMIZERS, SEED, cut, data_for, seeded_model, table
 
 ENGINE = Engine()
 

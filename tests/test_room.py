@@ -17,7 +17,8 @@ from amalthea.engine.forms import Engine, forget_programs
 from amalthea.engine.programs import Programs
 from amalthea.engine.requests import PredictRequest
 from amalthea.engine.rows import Rows
-from test_conformance import MODELS, OPTIMIZERS, data_for, request_for, seeded_model, table
+from engine_and_keras import request_for
+from kinds_of_models import MODELS, OPTIMIZERS, data_for, seeded_model, table
 
 DENSE = MODELS["dense"][0]
 

@@ -17,15 +17,8 @@ from amalthea.engine.forms import forget_programs
 from amalthea.engine.requests import FitRequest
 from amalthea.engine.rows import Rows
 from amalthea.engine.structures import Structure, Structures
-from test_conformance import (
-    OPTIMIZERS,
-    N,
-    assert_equal,
-    assert_same_history,
-    by_engine,
-    by_keras,
-    seeded_model,
-)
+from engine_and_keras import assert_equal, assert_same_history, by_engine, by_keras
+from kinds_of_models import OPTIMIZERS, N, seeded_model
 
 L = keras.layers
 REPLACED = ("compute_loss", "compute_metrics")
@@ -143,6 +136,7 @@ COMPILED: dict[str, list[dict[str, Any]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", COMPILED)
 def test_models_with_other_losses_and_metrics_have_parts_of_their_own(what: str) -> None:
     forget_programs()
@@ -192,6 +186,7 @@ PATCHED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", PATCHED)
 def test_what_was_traced_under_a_patch_is_not_shared_later(what: str) -> None:
     of, name = PATCHED[what]

@@ -322,7 +322,7 @@ def test_numbers_that_rounding_makes_equal(rates: Any, new: float, dtype: str) -
 @pytest.mark.parametrize(
     "change",
     [
-        lambda: {"optimizer": "muon"},
+        lambda: {"optimizer": keras.optimizers.Muon()},
         lambda: {"optimizer": keras.optimizers.Adafactor()},
         lambda: {"layer": L.GroupNormalization(1)},
         lambda: {"layer": L.Reshape((-1,))},

@@ -23,8 +23,8 @@ from amalthea.engine.seeding import seeded
 from amalthea.engine.steps import State, state_to_predict, variables_of
 from amalthea.engine.stored_steps import StoredSteps
 from amalthea.engine.structures import Structure, Structures
-from test_conformance import MODELS, N, seeded_model
-from test_conformance import OPTIMIZERS as ALL
+from kinds_of_models import MODELS, N, seeded_model
+from kinds_of_models import OPTIMIZERS as ALL
 
 OPTIMIZERS = {name: optimizer for name, optimizer in ALL.items() if name != "loss scaling"}
 L = keras.layers

@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import jax
@@ -25,6 +26,7 @@ from amalthea.engine.rows import Rows
 from amalthea.engine.steps import as_copies
 from amalthea.engine.terms import Terms
 from amalthea.engine.training import Training
+from engine_and_keras import KerasAlone
 from test_lifts import GRIDS, HELD, TABLE, assert_same, build, keras_fit, request
 
 FEWER = Rows(TABLE.x[:37], TABLE.y[:37])
@@ -41,19 +43,22 @@ def nothing_is_stacked(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("nothing_is_stacked")
 @pytest.mark.parametrize("name", ["units", "activation", "dropout", "optimizer", "norm"])
-@pytest.mark.parametrize("held", [None, HELD], ids=["", "validated"])
+@pytest.mark.parametrize(
+    "held", [pytest.param(None, marks=pytest.mark.slow), HELD], ids=["", "validated"]
+)
 def test_models_take_turns_in_one_program(name: str, held: Rows | None) -> None:
-    fits = [(settings, rows) for settings in GRIDS[name] for rows in (TABLE, FEWER)]
+    makes = [partial(build, **settings) for settings in GRIDS[name]]
+    fits = [(make, rows) for make in makes for rows in (TABLE, FEWER)]
     engine = Engine()
     before = engine.compilations
-    models = [build(**settings) for settings, _ in fits]
+    models = [make() for make, _ in fits]
     requests = [request(m, rows, held=held) for m, (_, rows) in zip(models, fits, strict=True)]
-    results = engine.train(requests)
+    results, alone = engine.train(requests), KerasAlone()
     # Where nothing is validated, it has room for more rows than it was made for.
     assert engine.compilations - before == (1 if held is None else 2)
-    for model, result, (settings, rows) in zip(models, results, fits, strict=True):
+    for model, result, (make, rows) in zip(models, results, fits, strict=True):
         assert result.form == "loop"
-        theirs = build(**settings)
+        theirs = alone.model(make)
         assert_same(model, result, theirs, keras_fit(theirs, rows, held=held))
 
 

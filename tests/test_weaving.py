@@ -42,7 +42,7 @@ def doubles() -> Iterator[None]:
     jax.config.update("jax_enable_x64", False)
 
 
-@pytest.fixture(params=[False, True], ids=["", "as if large"])
+@pytest.fixture(params=[False, pytest.param(True, marks=pytest.mark.slow)], ids=["", "as if large"])
 def as_if_large(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Small arrays are zeroed behind the end as large ones are."""
     if request.param:
