@@ -104,6 +104,26 @@ def test_constants_of_a_layer_are_told_by_their_numbers(size: int) -> None:
     assert same is None or (same == spelled(lambda: scaled(1.0)) and same != other)
 
 
+@pytest.mark.parametrize(
+    "values",
+    [
+        (0.0, -0.0),
+        (np.float32(0.0), np.float32(-0.0)),
+        (np.float32(2), np.float16(2), np.int32(2), 2.0, 2),
+    ],
+    ids=["zeros", "zeros of NumPy", "types"],
+)
+def test_equal_numbers_that_compute_otherwise_are_told_apart(values: tuple[Any, ...]) -> None:
+    def moved(offset: Any) -> keras.Model:
+        rescaling = L.Rescaling(1.0, offset)
+        assert rescaling.offset is offset
+        return keras.Sequential([L.Input((4,)), rescaling, L.Dense(1)])
+
+    found = [spelled(lambda value=value: moved(value)) for value in values]
+    assert len(set(found)) == len(values)
+    assert found == [spelled(lambda value=value: moved(value)) for value in values]
+
+
 def test_a_learning_rate_is_no_part_of_it() -> None:
     rates = [spelled(plain, optimizer=partial(keras.optimizers.Adam, rate)) for rate in (0.1, 0.2)]
     assert rates[0] == rates[1]

@@ -34,7 +34,7 @@ from .keras_sizes import computes_the_same, names_of_sizes
 from .told import Sign, Telling
 
 _PLAIN = frozenset({str, int, float, bool, bytes, complex, type(None)})
-_AS_IT_IS = (type, types.ModuleType, types.BuiltinFunctionType, np.dtype, np.generic)
+_AS_IT_IS = (type, types.ModuleType, types.BuiltinFunctionType, np.dtype)
 _LOCKS = (type(threading.Lock()), type(threading.RLock()))
 # Kept for serialisation, and bookkeeping that holds addresses.
 _NOT_READ = frozenset(
@@ -128,7 +128,7 @@ class _Spelling:
 
     def add(self, thing: Any) -> None:
         if type(thing) in _PLAIN:
-            self.words += (type(thing), thing)  # 1, 1.0 and True are equal
+            self.words += (type(thing), _told_apart(thing))
             return
         if type(thing) is keras.DTypePolicy:  # as good as another of its name
             self.words += (keras.DTypePolicy, thing.name)
@@ -150,7 +150,7 @@ class _Spelling:
         words = self.words
         for name, value in names_and_values:
             if type(value) in _PLAIN:
-                words += (name, type(value), value)
+                words += (name, type(value), _told_apart(value))
             else:
                 words.append(name)
                 self.add(value)
@@ -186,10 +186,10 @@ class _Spelling:
             self.words.append((parameter.name, parameter.kind))
             self.add(parameter.default)
 
-    def _spell_array(self, thing: np.ndarray) -> None:
+    def _spell_array(self, thing: np.ndarray | np.generic) -> None:
         if thing.dtype == object:
             raise _Unknown
-        self.words.append((thing.dtype, thing.shape, thing.tobytes()))
+        self.words.append((type(thing), thing.dtype, thing.shape, thing.tobytes()))
 
     def _spell_device_array(self, thing: jax.Array) -> None:
         if not _is_some_numbers(thing):
@@ -309,7 +309,7 @@ _WAYS: tuple[tuple[Any, Callable[[_Spelling, Any], None]], ...] = (
     (types.MethodType, _Spelling._spell_method),
     (functools.partial, _Spelling._spell_partial),
     (inspect.Signature, _Spelling._spell_signature),
-    (np.ndarray, _Spelling._spell_array),
+    ((np.ndarray, np.generic), _Spelling._spell_array),
     (jax.Array, _Spelling._spell_device_array),
     (_AS_IT_IS, _Spelling._spell_as_it_is),
     (weakref.ref, _Spelling._spell_reference),
@@ -338,6 +338,11 @@ def _how(thing: Any) -> Callable[[_Spelling, Any], None]:
             _Spelling._spell_metric if isinstance(thing, keras.Metric) else _Spelling._spell_object
         )
     raise _Unknown
+
+
+def _told_apart(plain: Any) -> Any:
+    """-0.0 and 0.0 are equal, as are 1, 1.0 and True, whose types are words of their own."""
+    return str(plain) if type(plain) is float and not plain else plain
 
 
 def _is_some_numbers(array: jax.Array) -> bool:
