@@ -148,6 +148,7 @@ def test_a_model_that_cannot_be_foreseen_is_told_of_where_it_predicts(
         raise ZeroDivisionError
 
     monkeypatch.setattr("amalthea.engine.structures.predict_step", fails)
+    monkeypatch.setattr("amalthea.engine.stored_steps.StoredSteps.load", lambda *_: None)
     estimator = amalthea.KerasClassifier(small, epochs=1, random_state=0)
     with amalthea.lockstep(), pytest.raises(ZeroDivisionError):
         cross_validate(estimator, *iris, cv=KFold(3), error_score="raise")

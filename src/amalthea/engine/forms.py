@@ -24,7 +24,7 @@ from .reference import ReferenceTrainer
 from .requests import FitRequest, FitResult, PredictRequest
 from .room import room_for_engine
 from .rows import Arrays
-from .training import Training, or_error
+from .training import Training, or_error, prepared
 
 FORMS = ("stacked", "loop", "steps", "keras")
 
@@ -81,6 +81,19 @@ class Engine:
         if isinstance(request, PredictRequest):
             return why_not_predicted(request) is None
         return why_not_kept(request) is None
+
+    def waits(self, requests: Sequence[FitRequest | PredictRequest]) -> bool:
+        """Whether it is worth while to ask these together with others, later."""
+        return self._form != "keras"
+
+    def prepare(self, requests: Sequence[FitRequest]) -> list[FitRequest]:
+        """These requests with what their models are and compute now.
+
+        For those that will be trained later: the builders of others run until then, and may change
+        what the code of these models reads.
+        """
+        with _one_at_a_time:
+            return [one if self._why_by_keras(one) else prepared(one, _known) for one in requests]
 
     def train(self, requests: Sequence[FitRequest]) -> list[FitResult | Exception]:
         """Train the model of every request; an exception where one failed."""

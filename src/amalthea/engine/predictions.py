@@ -112,6 +112,14 @@ class Predictions:
                     state, batches = _in_lanes(group.predictions, group.family, group.lanes)
                     self._program(group.family, state, next(batches), pool)
 
+    def trace(self, fit: FitRequest) -> None:
+        """Have the step known that predicts rows like those that a model is trained on.
+
+        What goes wrong is told when it predicts.
+        """
+        with contextlib.suppress(Exception):
+            self._prediction(_of_training(fit), {})
+
     def _started(self, group: _Group) -> Sequence[Started | Exception]:
         if group.family is not None:
             try:

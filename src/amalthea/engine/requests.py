@@ -25,7 +25,8 @@ class FitRequest:
     ``shuffle`` is False. ``generators`` are the global generators as the builder left them; what
     draws from them during training goes on from there. With ``keeps_model`` the model is not
     changed: others start from it too, and what was learned stands in the result. ``likeness`` is
-    that of the model, where it is known and will stay.
+    that of the model, where it is known and will stay. ``prepared`` is what the model was
+    and computed when the fit was asked for (:meth:`.forms.Engine.prepare`).
     """
 
     model: keras.Model
@@ -43,6 +44,7 @@ class FitRequest:
     generators: Generators | None = None
     keeps_model: bool = False
     likeness: Likeness | None = None
+    prepared: Any = None
 
     @property
     def n_batches(self) -> int:

@@ -7,7 +7,7 @@ import weakref
 from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -59,6 +59,14 @@ class Structure:
         return of_training if self.test is None else of_training & self.test.by_themselves
 
 
+class Prepared(NamedTuple):
+    """What a fit computes, and the state that it starts from."""
+
+    likeness: FitLike | None
+    structure: Structure
+    state: State
+
+
 class Structures:
     """Finds the structure of a request, and traces only what no likeness tells.
 
@@ -78,6 +86,10 @@ class Structures:
     def likeness_of(self, request: FitRequest, seen: Seen) -> FitLike | None:
         """Equal for requests that are known, without tracing, to have one structure."""
         return self._forms.of_fit(request, seen)
+
+    def knows(self, key: FitLike | None) -> bool:
+        """Whether fits of this likeness have been met."""
+        return key is not None and key in self._known
 
     def clear(self) -> None:
         for known in (self._forms, self._steps, self._parts):

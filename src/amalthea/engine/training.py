@@ -26,6 +26,7 @@ from .members import Member, kind_of_member
 from .parts import Cutting
 from .plan import PlannedCohort
 from .requests import FitRequest, FitResult
+from .structures import Prepared
 from .terms import Terms
 from .trajectories import way_of
 
@@ -108,7 +109,12 @@ class Training:
     def _prepare(self, requests: Sequence[FitRequest]) -> None:
         known, pool = self._known, Pool()
         seen: Seen = {}  # before a fit changes its model
-        likenesses = [known.structures.likeness_of(request, seen) for request in requests]
+        likenesses = [
+            request.prepared.likeness
+            if request.prepared
+            else known.structures.likeness_of(request, seen)
+            for request in requests
+        ]
         # A lone fit is compiled here; programs of several while the next ones are lowered.
         compiling = self._compiling if len(requests) > 1 else None
         tools = Tools(known.programs, known.shapes, pool, known.reached, compiling=compiling)
@@ -146,8 +152,11 @@ class Training:
         validation = request.validation and pool.shared(request.validation)
         request = replace(request, training=pool.shared(request.training), validation=validation)
         kind = kind_of_member(request)
-        needs = kind.needs_metrics, kind.needs_all_variables
-        structure, state = self._known.structures.of_fit(request, key, *needs)
+        if request.prepared is None:
+            needs = kind.needs_metrics, kind.needs_all_variables
+            structure, state = self._known.structures.of_fit(request, key, *needs)
+        else:
+            _, structure, state = request.prepared
         member = kind(request, structure, state)
         member.begin()
         member.seconds = time.perf_counter() - started
@@ -182,6 +191,24 @@ class Training:
 
     def _take(self, outcomes: dict[Member, Outcome]) -> None:
         self._results.update({self._number_of[one]: outcome for one, outcome in outcomes.items()})
+
+
+def prepared(request: FitRequest, known: Known) -> FitRequest:
+    """The same with what its model is and computes now, when others may change it.
+
+    What fails here fails again, and is told, when it is trained.
+    """
+    kind, structures = kind_of_member(request), known.structures
+    try:
+        key = structures.likeness_of(request, {})
+        is_new = not structures.knows(key)
+        needs = kind.needs_metrics, kind.needs_all_variables
+        made = Prepared(key, *structures.of_fit(request, key, *needs))
+    except Exception:
+        return request
+    if is_new:
+        known.predictions(to_the_bit=False).trace(request)
+    return replace(request, prepared=made)
 
 
 def or_error(answer: Callable[..., Any], *arguments: Any) -> Any:

@@ -249,9 +249,13 @@ class Waits:
 
     def _ask(self, kind: str, requests: Sequence[Any]) -> list[Any]:
         task = self._task
-        if not requests or not task.can_wait:
+        waits = getattr(self.trainer, "waits", lambda requests: True)
+        if not requests or not task.can_wait or not waits(requests):
             answer = self.trainer.train if kind == FIT else self.trainer.predict
             return answer(requests)
         requests = of_ones_own(requests, task.given)
+        prepare = getattr(self.trainer, "prepare", None)
+        if kind == FIT and prepare is not None:
+            requests = prepare(requests)
         task.call.scheduler.weigh(task, requests)
         return task.wait(kind, requests)
