@@ -110,6 +110,7 @@ def test_every_form_trains_as_keras_whoever_trains_beside(kind: str, form: str) 
             np.testing.assert_allclose(*predicted, rtol=1e-3 if ON_CPU else 1e-2, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_every_optimizer_steps_as_in_keras_in_a_stack(name: str) -> None:
     rows, make = data_for(table), functools.partial(dense, name)

@@ -89,6 +89,7 @@ def test_losses_and_metrics_are_traced_once_for_each_size_of_batch(traced: list[
     assert traced.count("loss or metrics") == 3 * 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["Adam", "Ftrl", "moving average", "clipping", "accumulation"])
 def test_with_shared_parts_a_step_is_the_same(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     known = Structures()

@@ -43,9 +43,8 @@ def nothing_is_stacked(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("nothing_is_stacked")
 @pytest.mark.parametrize("name", ["units", "activation", "dropout", "optimizer", "norm"])
-@pytest.mark.parametrize(
-    "held", [pytest.param(None, marks=pytest.mark.slow), HELD], ids=["", "validated"]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("held", [None, HELD], ids=["", "validated"])
 def test_models_take_turns_in_one_program(name: str, held: Rows | None) -> None:
     makes = [partial(build, **settings) for settings in GRIDS[name]]
     fits = [(make, rows) for make in makes for rows in (TABLE, FEWER)]

@@ -312,6 +312,7 @@ def test_parts_become_choices(name: str) -> None:
 
 
 @pytest.mark.usefixtures("as_if_large")
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(6))
 def test_any_models_are_woven(seed: int) -> None:
     rng = np.random.default_rng(seed)
