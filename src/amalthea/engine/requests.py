@@ -25,8 +25,8 @@ class FitRequest:
     ``shuffle`` is False. ``generators`` are the global generators as the builder left them; what
     draws from them during training goes on from there. With ``keeps_model`` the model is not
     changed: others start from it too, and what was learned stands in the result. ``likeness`` is
-    that of the model, where it is known and will stay. ``prepared`` is what the model was
-    and computed when the fit was asked for (:meth:`.forms.Engine.prepare`).
+    that of the model, where it is known and will stay. ``prepared`` are the structure
+    and the state that the model had when the fit was asked for (:meth:`.forms.Engine.prepare`).
     """
 
     model: keras.Model

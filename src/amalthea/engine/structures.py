@@ -7,7 +7,7 @@ import weakref
 from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -57,14 +57,6 @@ class Structure:
         """Arrays of the state that fits of one seed have in common as long as they train."""
         of_training = self.train.by_themselves
         return of_training if self.test is None else of_training & self.test.by_themselves
-
-
-class Prepared(NamedTuple):
-    """What a fit computes, and the state that it starts from."""
-
-    likeness: FitLike | None
-    structure: Structure
-    state: State
 
 
 class Structures:

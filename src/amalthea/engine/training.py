@@ -26,7 +26,8 @@ from .members import Member, kind_of_member
 from .parts import Cutting
 from .plan import PlannedCohort
 from .requests import FitRequest, FitResult
-from .structures import Prepared
+from .steps import State
+from .structures import Structure, Structures
 from .terms import Terms
 from .trajectories import way_of
 
@@ -110,9 +111,7 @@ class Training:
         known, pool = self._known, Pool()
         seen: Seen = {}  # before a fit changes its model
         likenesses = [
-            request.prepared.likeness
-            if request.prepared
-            else known.structures.likeness_of(request, seen)
+            None if request.prepared else known.structures.likeness_of(request, seen)
             for request in requests
         ]
         # A lone fit is compiled here; programs of several while the next ones are lowered.
@@ -152,11 +151,7 @@ class Training:
         validation = request.validation and pool.shared(request.validation)
         request = replace(request, training=pool.shared(request.training), validation=validation)
         kind = kind_of_member(request)
-        if request.prepared is None:
-            needs = kind.needs_metrics, kind.needs_all_variables
-            structure, state = self._known.structures.of_fit(request, key, *needs)
-        else:
-            _, structure, state = request.prepared
+        structure, state = request.prepared or _of_fit(request, key, self._known.structures)
         member = kind(request, structure, state)
         member.begin()
         member.seconds = time.perf_counter() - started
@@ -198,17 +193,23 @@ def prepared(request: FitRequest, known: Known) -> FitRequest:
 
     What fails here fails again, and is told, when it is trained.
     """
-    kind, structures = kind_of_member(request), known.structures
+    structures = known.structures
     try:
         key = structures.likeness_of(request, {})
         is_new = not structures.knows(key)
-        needs = kind.needs_metrics, kind.needs_all_variables
-        made = Prepared(key, *structures.of_fit(request, key, *needs))
+        made = _of_fit(request, key, structures)
     except Exception:
         return request
     if is_new:
         known.predictions(to_the_bit=False).trace(request)
     return replace(request, prepared=made)
+
+
+def _of_fit(
+    request: FitRequest, key: FitLike | None, structures: Structures
+) -> tuple[Structure, State]:
+    kind = kind_of_member(request)
+    return structures.of_fit(request, key, kind.needs_metrics, kind.needs_all_variables)
 
 
 def or_error(answer: Callable[..., Any], *arguments: Any) -> Any:
